@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Snapshotters (upstream core/snapshots/snapshotter.go).
+ *
+ * Snapshotter is the interface that services and transfer use, with namespaces. Two kinds implement it:
+ * `local`, which keeps all metadata in the metadata database and asks a SnapshotDriver for the disk work; and
+ * `proxy`, a remote snapshotter over gRPC, whose names are namespaced by our database as upstream's
+ * core/metadata/snapshot.go does. Both pass store/snapshot-suite.c. Thread-safe and blocking. Events are
+ * emitted here.
+ */
+
+#include "base/time.h"
+#include "loop/ctx.h"
+#include "mount/mount.h"
+#include "store/meta.h"
+
+typedef enum {
+	SNAPSHOT_UNKNOWN = 0,
+	SNAPSHOT_VIEW,
+	SNAPSHOT_ACTIVE,
+	SNAPSHOT_COMMITTED,
+} SnapshotKind;
+const char *snapshot_kind_name(SnapshotKind kind); // "View", "Active", "Committed", "Unknown"
+
+typedef struct {
+	SnapshotKind kind;
+	char *name;         // key or committed name
+	char *parent;       // "" where there is none
+	GHashTable *labels; // strmap
+	TimeNs created_at, updated_at;
+} SnapshotInfo;
+void snapshot_info_free(SnapshotInfo *info);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapshotInfo, snapshot_info_free)
+
+typedef struct {
+	int64_t size, inodes;
+} SnapshotUsage;
+
+typedef bool (*SnapshotWalkFn)(const SnapshotInfo *info, void *data, GError **error);
+
+typedef struct Snapshotter Snapshotter;
+typedef struct {
+	SnapshotInfo *(*stat)(Snapshotter *self, const Ctx *ctx, const char *key, GError **error);
+	SnapshotInfo *(*update)(Snapshotter *self, const Ctx *ctx, const SnapshotInfo *info,
+	                        const char *const *paths, GError **error);
+	bool (*usage)(Snapshotter *self, const Ctx *ctx, const char *key, SnapshotUsage *ret, GError **error);
+	GPtrArray *(*mounts)(Snapshotter *self, const Ctx *ctx, const char *key, GError **error);
+	GPtrArray *(*prepare)(Snapshotter *self, const Ctx *ctx, SnapshotKind kind, const char *key,
+	                      const char *parent, GHashTable *labels, GError **error);
+	/* parent: NULL, or the parent to rebase on (WithParent; needs the "rebase" capability). */
+	bool (*commit)(Snapshotter *self, const Ctx *ctx, const char *name, const char *key,
+	               const char *parent, GHashTable *labels, GError **error);
+	bool (*remove)(Snapshotter *self, const Ctx *ctx, const char *key, GError **error);
+	bool (*walk)(Snapshotter *self, const Ctx *ctx, const char *const *filters, SnapshotWalkFn fn,
+	             void *data, GError **error);
+	/* Free what removed snapshots left on disk (upstream's Cleaner). Needs no namespace. */
+	bool (*cleanup)(Snapshotter *self, const Ctx *ctx, GError **error);
+	void (*free)(Snapshotter *self);
+} SnapshotterOps;
+struct Snapshotter {
+	const SnapshotterOps *ops;
+	char *name;                      // "overlayfs"
+	const char *const *capabilities; // NULL-terminated: "rebase", "remap-ids"...
+	char *root;                      // directory, NULL for proxies
+};
+
+SnapshotInfo *snapshot_stat(Snapshotter *s, const Ctx *ctx, const char *key, GError **error);
+SnapshotInfo *snapshot_update(Snapshotter *s, const Ctx *ctx, const SnapshotInfo *info,
+                              const char *const *paths, GError **error);
+bool snapshot_usage(Snapshotter *s, const Ctx *ctx, const char *key, SnapshotUsage *ret, GError **error);
+GPtrArray *snapshot_mounts(Snapshotter *s, const Ctx *ctx, const char *key, GError **error); // of Mount*
+GPtrArray *snapshot_prepare(Snapshotter *s, const Ctx *ctx, const char *key, const char *parent,
+                            GHashTable *labels, GError **error);
+GPtrArray *snapshot_view(Snapshotter *s, const Ctx *ctx, const char *key, const char *parent,
+                         GHashTable *labels, GError **error);
+bool snapshot_commit(Snapshotter *s, const Ctx *ctx, const char *name, const char *key, const char *parent,
+                     GHashTable *labels, GError **error);
+bool snapshot_remove(Snapshotter *s, const Ctx *ctx, const char *key, GError **error);
+bool snapshot_walk(Snapshotter *s, const Ctx *ctx, const char *const *filters, SnapshotWalkFn fn, void *data,
+                   GError **error);
+bool snapshot_cleanup(Snapshotter *s, const Ctx *ctx, GError **error);
+void snapshotter_free(Snapshotter *s);
+bool snapshotter_has_capability(Snapshotter *s, const char *capability);
+
+/* ---- drivers: disk work only, by number; never a name from outside ---- */
+
+typedef struct SnapshotDriver SnapshotDriver;
+typedef struct {
+	int64_t id; // directory snapshots/<id>
+	SnapshotKind kind;
+	const int64_t *parents; // ids, nearest first
+	size_t n_parents;
+	GHashTable *labels;
+} SnapshotNode;
+typedef struct {
+	/* Makes <root>/snapshots/<id> ready under a temporary name and renames it: after a crash either all
+	 * or nothing is there, and what no row names is removed by cleanup. */
+	bool (*create)(SnapshotDriver *self, const SnapshotNode *node, GError **error);
+	GPtrArray *(*mounts)(SnapshotDriver *self, const SnapshotNode *node, GError **error);
+	bool (*usage)(SnapshotDriver *self, const SnapshotNode *node, SnapshotUsage *ret,
+	              GError **error);                                                  // of an active one
+	bool (*commit)(SnapshotDriver *self, const SnapshotNode *node, GError **error); // may be NULL
+	bool (*remove)(SnapshotDriver *self, int64_t id,
+	               GError **error); // rename away, then delete; absent is fine
+	/* Every id on disk, to find what no row names. GArray of int64_t. */
+	GArray *(*list)(SnapshotDriver *self, GError **error);
+	void (*free)(SnapshotDriver *self);
+} SnapshotDriverOps;
+struct SnapshotDriver {
+	const SnapshotDriverOps *ops;
+	const char *const *capabilities;
+	char *root;
+};
+
+/* Takes the driver. */
+Snapshotter *snapshotter_local_new(MetaDb *db, const char *name, SnapshotDriver *driver);
+
+typedef struct {
+	bool upperdir_label, sync_remove, slow_chown;
+	char **mount_options; // NULL: index=off and userxattr where needed, as upstream
+} OverlayOptions;
+/* NOT_IMPLEMENTED-class `skip plugin` text as upstream where the file system has no overlay support
+ * (d_type...). */
+SnapshotDriver *snapshot_overlayfs_new(const char *root, const OverlayOptions *options, GError **error);
+SnapshotDriver *snapshot_native_new(const char *root, GError **error);
