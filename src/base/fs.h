@@ -14,8 +14,8 @@
 #include <sys/types.h>
 
 /* Read a whole file of at most max bytes; more is RESOURCE_EXHAUSTED with the limit in the text. Only regular
- * files unless any_kind (procfs files report size 0 and are read until EOF). The result is NUL-terminated
- * past ret_len. */
+ * files (procfs' are: they report size 0 and are read until EOF); a FIFO or a device is INVALID_ARGUMENT. The
+ * result is NUL-terminated past ret_len (which may be NULL). */
 bool file_read(const char *path, size_t max, char **ret_data, size_t *ret_len, GError **error);
 bool file_read_at(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_len, GError **error);
 bool fd_read_all(int fd, size_t max, char **ret_data, size_t *ret_len, GError **error);

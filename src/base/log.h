@@ -2,9 +2,11 @@
 #pragma once
 
 /*
- * Logging to stderr in upstream's two formats (logrus): text
+ * Logging to stderr in upstream's two formats (logrus, set up by vendor/github.com/containerd/log): text
  *   time="2026-01-02T15:04:05.000000001Z" level=info msg="..." key=value
  * and JSON {"key":"value","level":"info","msg":"...","time":"..."}.
+ * The time always has nine digits and the local zone (Z for UTC); fields are sorted by key; a text value is
+ * quoted unless it is all of [A-Za-z0-9-._/@^+]; fields named time, level and msg become fields.time...
  *
  * A line is one write(2), at most 16 KiB (longer texts are cut and say so). Level and format are process-wide
  * and atomic; every function may be called from any thread. Fields are given as key, value pairs ended by

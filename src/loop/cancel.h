@@ -25,7 +25,7 @@ void cancel_set_deadline(Cancel *c, int64_t deadline);
 int64_t cancel_deadline(Cancel *c); // 0: none
 
 /* Cancels: text `context canceled` (CANCELED), or `context deadline exceeded` (DEADLINE_EXCEEDED) with the
- * flag. Callbacks run once, on this thread, outside the token's lock. */
+ * flag. Callbacks run once, on this thread, outside the token's lock, the newest first. */
 void cancel_trigger(Cancel *c, bool deadline_exceeded);
 bool cancel_is_set(Cancel *c); // also true past the deadline
 
