@@ -18,6 +18,11 @@ void *pb_new(Arena *arena, const ProtobufCMessageDescriptor *type)
 	return m;
 }
 
+void pb_free(void *message)
+{
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+
 void *pb_vec(Arena *arena, size_t n)
 {
 	return arena_alloc_n(arena, MAX(n, 1), sizeof(void *));

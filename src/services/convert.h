@@ -7,9 +7,11 @@
  */
 
 #include "base/arena.h"
+#include "base/error.h"
 #include "base/time.h"
 #include "base/util.h"
 #include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/empty.pb-c.h"
 #include "google/protobuf/field_mask.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
 #include "loop/ctx.h"
@@ -25,6 +27,8 @@ bool call_ctx(RpcCall *call, Ctx *ret, GError **error);
 
 /* An initialised message in the arena: pb_new(arena, &containerd__types__mount__descriptor) */
 void *pb_new(Arena *arena, const ProtobufCMessageDescriptor *type);
+/* Frees an unpacked message of any type; for free functions. */
+void pb_free(void *message);
 /* A vector of n pointers in the arena, for repeated messages. */
 void *pb_vec(Arena *arena, size_t n);
 

@@ -7,6 +7,7 @@
 #include "events/namespace.pb-c.h"
 #include "events/snapshot.pb-c.h"
 #include "services/convert.h"
+#include "services/event-pack.h"
 #include "services/services.h"
 
 static const char *const topics[] = {
@@ -170,17 +171,20 @@ void event_pack(Any *ret, const ProtobufCMessage *message)
 	*ret = (Any){g_strdup(message->descriptor->name), g_bytes_new_take(data, len)};
 }
 
+void event_publish(Exchange *exchange, const Ctx *ctx, const char *topic, const ProtobufCMessage *message)
+{
+	g_auto(Any) any = {0};
+	event_pack(&any, message);
+	GError *error = NULL;
+	if (!exchange_publish(exchange, ctx, topic, &any, &error))
+		log_error_take(LOG_ERROR, error, "failed to publish event", "topic", topic, NULL);
+}
+
 static void publish(const StoreEvent *e, void *data)
 {
-	Exchange *exchange = data;
 	g_autoptr(Arena) arena = arena_new();
-	g_auto(Any) any = {0};
-	event_pack(&any, encode(arena, e));
 	Ctx ctx = {.ns = e->ns};
-	g_autoptr(GError) error = NULL;
-	if (!exchange_publish(exchange, &ctx, topics[e->kind], &any, &error))
-		log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to publish event", "topic",
-		               topics[e->kind], NULL);
+	event_publish(data, &ctx, topics[e->kind], encode(arena, e));
 }
 
 StoreEventSink store_event_sink(Exchange *exchange)

@@ -9,6 +9,7 @@
 
 #include "rpc/server.h"
 #include "runtime/exchange.h"
+#include "runtime/tasks.h"
 #include "store/content.h"
 #include "store/gc.h"
 #include "store/meta.h"
@@ -25,6 +26,11 @@ RpcService snapshots_service_new(GHashTable *snapshotters);
 RpcService events_service_new(Exchange *exchange);
 /* The ttrpc twin, with Forward only. */
 RpcService ttrpc_events_service_new(Exchange *exchange);
+
+/* Timeouts in ns; 0: upstream's 2 s. */
+RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns, int64_t stats_timeout_ns);
+/* For tasks_new: /tasks/exit and /tasks/delete of a task whose shim is gone. */
+void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, void *exchange);
 
 /* What the stores emit becomes containerd.events.* messages on the exchange. The sink borrows the exchange.
  */
