@@ -55,11 +55,12 @@ struct ConfigSchema {
 /* A warning: where it stands (never NULL), the key as a dotted path, the nearest known key or NULL. */
 typedef void (*SchemaWarnFn)(const TomlValue *where, const char *key, const char *nearest, void *data);
 
-/* Checks a table against keys: unknown entries are reported and removed, names get their declared case,
- * integers for floats are converted. What is absent stays absent. Error: `FILE:LINE: "a.b" must be a string,
- * not an integer`, INVALID_ARGUMENT. path is put before the keys in texts ("" for none). */
-bool schema_check(const ConfigKey *keys, TomlValue *table, const char *path, SchemaWarnFn warn, void *data,
-                  GError **error);
+/* A checked copy of a table: unknown entries are reported and left out, names get their declared case,
+ * durations Go's form, integers for floats are converted. What is absent stays absent. NULL and
+ * INVALID_ARGUMENT where a value has another type: `FILE:LINE: "a.b" must be a string, not an integer`. path
+ * is put before the keys in texts ("" for none). warn may be NULL. */
+TomlValue *schema_check(const ConfigKey *keys, const TomlValue *table, const char *path, SchemaWarnFn warn,
+                        void *data, GError **error);
 /* The complete table of defaults, keys in declared order. */
 TomlValue *schema_defaults(const ConfigKey *keys);
 /* Puts a checked table over a complete one. */

@@ -37,12 +37,18 @@ bool exchange_publish(Exchange *x, const Ctx *ctx, const char *topic, const Any 
  * does. */
 bool exchange_forward(Exchange *x, Envelope *envelope, GError **error);
 
-/* receive runs on the publisher's thread and must not block: it queues. It returns false to be dropped
- * (closed() is then called once). Filters are upstream's grammar over namespace, topic and event.*; none:
- * everything. */
-typedef struct Subscription Subscription;
+/* How a filter sees inside an event (`event.id==x`): the value of a field path of an encoded message, owned
+ * by the caller, or NULL. Set once before use; the services know protobuf, this folder does not. */
+typedef char *(*ExchangeFieldFn)(const Any *event, const char *const *path, size_t n_path);
+void exchange_set_field_fn(Exchange *x, ExchangeFieldFn fn);
+
+/* receive runs on the publisher's thread under the exchange's lock: it queues and returns at once, and never
+ * calls the exchange. It returns false to be dropped. closed(data) runs once, outside the lock, when the
+ * subscription has ended, however it did; receive does not run any more then. Filters are upstream's grammar
+ * over namespace, topic and event.*; none: everything. Returns an id, 0 on error: `failed parsing
+ * subscription filters: ...`. */
 typedef bool (*ExchangeReceiveFn)(Envelope *envelope, void *data);
-Subscription *exchange_subscribe(Exchange *x, const char *const *filters, ExchangeReceiveFn receive,
-                                 GDestroyNotify closed, void *data, GError **error);
-/* After it returns receive does not run any more. */
-void exchange_unsubscribe(Exchange *x, Subscription *s);
+uint64_t exchange_subscribe(Exchange *x, const char *const *filters, ExchangeReceiveFn receive,
+                            GDestroyNotify closed, void *data, GError **error);
+/* An id that has ended is fine. */
+void exchange_unsubscribe(Exchange *x, uint64_t id);

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/shim-client-binary.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "google/protobuf/any.pb-c.h"
+#include "runtime/bootstrap/v1/bootstrap.pb-c.h"
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	MAX_ANSWER = 64 * 1024, // bytes a shim may print
+	SHIM_VERSION_MAX = 3,
+};
+/* `start` itself has no bound upstream; a shim binary that hangs must not hold a worker for ever. */
+#define START_TIMEOUT (60 * NS_PER_SEC)
+
+/* ---- where the binary is ---- */
+
+/* "io.containerd.runc.v2" -> "containerd-shim-runc-v2"; NULL where it is no such name. */
+static char *binary_name(const char *runtime)
+{
+	g_auto(GStrv) parts = g_strsplit(runtime, ".", -1);
+	guint n = g_strv_length(parts);
+	if (n < 2 || *parts[0] == '\0')
+		return NULL;
+	return g_strdup_printf("containerd-shim-%s-%s", parts[n - 2], parts[n - 1]);
+}
+
+static char *beside_us(const char *name)
+{
+	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+	if (self == NULL)
+		return NULL;
+	g_autofree char *dir = g_path_get_dirname(self);
+	g_autofree char *path = path_join(dir, name);
+	return path_exists(path) ? g_steal_pointer(&path) : NULL;
+}
+
+char *shim_binary_resolve(const char *runtime, GError **error)
+{
+	if (str_empty(runtime)) {
+		error_set(error, CTRD_ERR_UNKNOWN, "no runtime name");
+		return NULL;
+	}
+	if (*runtime == '/') {
+		struct stat st;
+		if (stat(runtime, &st) != 0) {
+			error_set_errno(error, errno, "invalid custom binary path: stat %s", runtime);
+			return NULL;
+		}
+		return g_strdup(runtime);
+	}
+	g_autofree char *name = strchr(runtime, '/') == NULL ? binary_name(runtime) : NULL;
+	if (name == NULL) {
+		error_set(error, CTRD_ERR_UNKNOWN,
+		          "invalid runtime name %s, correct runtime name should be either format like "
+		          "`io.containerd.runc.v2` or a full path to the binary",
+		          runtime);
+		return NULL;
+	}
+	g_autofree char *path = process_lookup(name, NULL);
+	if (path == NULL)
+		path = beside_us(name);
+	if (path == NULL)
+		error_set(error, CTRD_ERR_UNKNOWN, "runtime %s binary not installed %s: file does not exist",
+		          Q(runtime), Q(name));
+	return g_steal_pointer(&path);
+}
+
+/* ---- calling it ---- */
+
+static const Containerd__Runtime__Bootstrap__V1__LogLevel log_levels[] = {
+        [LOG_PANIC] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_PANIC,
+        [LOG_FATAL] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_FATAL,
+        [LOG_ERROR] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_ERROR,
+        [LOG_WARN] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_WARN,
+        [LOG_INFO] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_INFO,
+        [LOG_DEBUG] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_DEBUG,
+        [LOG_TRACE] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_TRACE,
+};
+
+static GBytes *pack(const ProtobufCMessage *m)
+{
+	size_t len = protobuf_c_message_get_packed_size(m);
+	uint8_t *data = g_malloc(MAX(len, 1));
+	protobuf_c_message_pack(m, data);
+	return g_bytes_new_take(data, len);
+}
+
+static GBytes *bootstrap_params(const Bundle *b, const ShimBinaryConfig *config, const char *self,
+                                const Any *options)
+{
+	Containerd__Runtime__Bootstrap__V1__BootstrapParams p =
+	        CONTAINERD__RUNTIME__BOOTSTRAP__V1__BOOTSTRAP_PARAMS__INIT;
+	Containerd__Runtime__Bootstrap__V1__Extension ext =
+	        CONTAINERD__RUNTIME__BOOTSTRAP__V1__EXTENSION__INIT;
+	Containerd__Runtime__Bootstrap__V1__Extension *exts[] = {&ext};
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	p.instance_id = b->id;
+	p.namespace_ = b->ns;
+	p.log_level = log_levels[log_get_level()];
+	p.containerd_version = CTRD_VERSION;
+	p.containerd_ttrpc_address = str_or(config->ttrpc_address, "");
+	p.containerd_grpc_address = str_or(config->grpc_address, "");
+	p.containerd_binary = self;
+	if (!str_empty(config->socket_dir)) {
+		p.opt_socket_dir_case =
+		        CONTAINERD__RUNTIME__BOOTSTRAP__V1__BOOTSTRAP_PARAMS__OPT_SOCKET_DIR_SOCKET_DIR;
+		p.socket_dir = config->socket_dir;
+	}
+	if (options != NULL && any_is_set(options)) {
+		any.type_url = options->type_url;
+		gsize len = 0;
+		if (options->value != NULL)
+			any.value.data = (uint8_t *)g_bytes_get_data(options->value, &len);
+		any.value.len = len;
+		ext.value = &any;
+		p.extensions = exts;
+		p.n_extensions = 1;
+	}
+	return pack(&p.base);
+}
+
+static GPtrArray *shim_env(const Bundle *b, const ShimBinaryConfig *config)
+{
+	char **env = g_get_environ();
+	env = g_environ_setenv(env, "GOMAXPROCS", "2", TRUE);
+	env = g_environ_setenv(env, "MAX_SHIM_VERSION", "2", TRUE);
+	env = g_environ_setenv(env, "TTRPC_ADDRESS", str_or(config->ttrpc_address, ""), TRUE);
+	env = g_environ_setenv(env, "GRPC_ADDRESS", str_or(config->grpc_address, ""), TRUE);
+	env = g_environ_setenv(env, "NAMESPACE", b->ns, TRUE);
+	GPtrArray *out = g_ptr_array_new_with_free_func(g_free);
+	for (char **e = env; *e != NULL; e++)
+		g_ptr_array_add(out, *e);
+	g_free(env);
+	for (const char *const *e = config->env; e != NULL && *e != NULL; e++)
+		g_ptr_array_add(out, g_strdup(*e));
+	g_ptr_array_add(out, NULL);
+	return out;
+}
+
+/* Runs the binary with the action; the answer's bytes are in ret->out. A failure carries what the shim
+ * printed, as upstream. */
+static bool call(const char *binary, const Bundle *b, const ShimBinaryConfig *config, const char *action,
+                 const Any *options, int64_t timeout_ns, ProcessResult *ret, GError **error)
+{
+	bool start = g_str_equal(action, "start");
+	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+	g_autoptr(GPtrArray) argv = g_ptr_array_new();
+	g_autoptr(GPtrArray) env = shim_env(b, config);
+	const char *const flags[] = {binary,
+	                             "-namespace",
+	                             b->ns,
+	                             "-address",
+	                             str_or(config->grpc_address, ""),
+	                             "-publish-binary",
+	                             str_or(self, ""),
+	                             "-id",
+	                             b->id};
+	for (size_t i = 0; i < G_N_ELEMENTS(flags); i++)
+		g_ptr_array_add(argv, (gpointer)flags[i]);
+	if (!start) {
+		g_ptr_array_add(argv, (gpointer) "-bundle");
+		g_ptr_array_add(argv, b->path);
+	}
+	if (log_enabled(LOG_DEBUG))
+		g_ptr_array_add(argv, (gpointer) "-debug");
+	g_ptr_array_add(argv, (gpointer)action);
+	g_ptr_array_add(argv, NULL);
+	g_autoptr(GBytes) input = start ? bootstrap_params(b, config, str_or(self, ""), options) : NULL;
+	ProcessSpec spec = {
+	        .argv = (const char *const *)argv->pdata,
+	        .envp = (const char *const *)env->pdata,
+	        .cwd = b->path,
+	        .stdin_data = input,
+	        .timeout_ns = timeout_ns,
+	        .max_output = MAX_ANSWER,
+	        .merge_stderr = start,
+	};
+	if (!process_run(&spec, ret, error))
+		return false;
+	if (ret->status == 0)
+		return true;
+	g_autofree char *status = process_status_text(ret->status);
+	return error_set(error, CTRD_ERR_UNKNOWN, "%s: %s", start ? ret->out : str_or(ret->err, ""), status);
+}
+
+/* ---- addresses ---- */
+
+bool shim_address_parse(const char *data, size_t len, ShimAddress *ret, GError **error)
+{
+	autopb Containerd__Runtime__Bootstrap__V1__BootstrapResult *result =
+	        (void *)protobuf_c_message_unpack(
+	                &containerd__runtime__bootstrap__v1__bootstrap_result__descriptor, NULL, len,
+	                (const uint8_t *)data);
+	if (result != NULL && len > 0) {
+		*ret = (ShimAddress){result->version, g_strdup(result->address), g_strdup(result->protocol)};
+	} else {
+		g_autofree char *text = g_strstrip(g_strndup(data, len));
+		g_autoptr(JsonObject) json = json_parse(text, strlen(text), MAX_ANSWER, NULL);
+		int64_t version = 0;
+		json_get_int64(json, "version", &version);
+		if (version >= 2)
+			*ret = (ShimAddress){(int)MIN(version, INT32_MAX),
+			                     g_strdup(str_or(json_get_string(json, "address"), "")),
+			                     g_strdup(str_or(json_get_string(json, "protocol"), "ttrpc"))};
+		else
+			*ret = (ShimAddress){2, g_steal_pointer(&text), g_strdup("ttrpc")};
+	}
+	if (ret->version > SHIM_VERSION_MAX) {
+		error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "unsupported shim version (%d)",
+		                ret->version);
+		shim_address_clear(ret);
+		return false;
+	}
+	if (str_empty(ret->address)) {
+		shim_address_clear(ret);
+		return error_set(error, CTRD_ERR_UNKNOWN, "the shim answered no address");
+	}
+	return true;
+}
+
+static bool address_save(const Bundle *b, const ShimAddress *a, GError **error)
+{
+	g_autofree char *path = bundle_file(b, "bootstrap.json");
+	g_autoptr(JsonObject) o = json_object_new_object();
+	json_set_int64(o, "version", a->version);
+	json_set_string(o, "address", a->address);
+	json_set_string(o, "protocol", a->protocol);
+	g_autofree char *text = json_to_text(o);
+	return file_write_atomic(path, text, strlen(text), 0644, false, error) ||
+	       error_prefix(error, "failed to write bootstrap.json");
+}
+
+bool shim_address_load(const Bundle *b, ShimAddress *ret, GError **error)
+{
+	g_autofree char *path = bundle_file(b, "bootstrap.json");
+	g_autofree char *data = NULL;
+	size_t len = 0;
+	if (path_exists(path))
+		return file_read(path, MAX_ANSWER, &data, &len, error) &&
+		       shim_address_parse(data, len, ret, error);
+	/* a shim that an older daemon started */
+	g_autofree char *old = bundle_file(b, "address");
+	if (!file_read(old, MAX_ANSWER, &data, &len, error))
+		return error_prefix(
+		        error, "unable to migrate shim: failed to get socket address for bundle %s", b->path);
+	*ret = (ShimAddress){2, g_strdup(g_strstrip(data)), g_strdup("ttrpc")};
+	return address_save(b, ret, error);
+}
+
+/* ---- start and delete ---- */
+
+bool shim_binary_start(const char *binary, const Bundle *b, const ShimBinaryConfig *config,
+                       const Any *options, ShimAddress *ret, GError **error)
+{
+	g_autofree char *log = bundle_file(b, "log");
+	if (mkfifo(log, 0700) != 0 && errno != EEXIST)
+		return error_set_errno(error, errno, "open shim log pipe: mkfifo %s", log);
+	g_auto(ProcessResult) result = {0};
+	if (!call(binary, b, config, "start", options, START_TIMEOUT, &result, error))
+		return false;
+	g_autofree char *path = bundle_file(b, "shim-binary-path");
+	return file_write_atomic(path, binary, strlen(binary), 0600, false, error) &&
+	       shim_address_parse(result.out, result.out_len, ret, error) && address_save(b, ret, error);
+}
+
+bool shim_binary_delete(const char *binary, const Bundle *b, const ShimBinaryConfig *config,
+                        int64_t timeout_ns, TaskExit *ret, GError **error)
+{
+	g_auto(ProcessResult) result = {0};
+	if (!call(binary, b, config, "delete", NULL, timeout_ns, &result, error))
+		return false;
+	if (!str_empty(result.err))
+		log_warn("warnings while cleaning up dead shim", "id", b->id, "warnings", result.err, NULL);
+	autopb Containerd__Task__V3__DeleteResponse *resp =
+	        (void *)protobuf_c_message_unpack(&containerd__task__v3__delete_response__descriptor, NULL,
+	                                          result.out_len, (const uint8_t *)result.out);
+	if (resp == NULL)
+		return error_set(error, CTRD_ERR_UNKNOWN,
+		                 "%s delete answered %zu bytes that are no DeleteResponse", binary,
+		                 result.out_len);
+	*ret = (TaskExit){
+	        .pid = resp->pid,
+	        .status = resp->exit_status,
+	        .exited_at = resp->exited_at != NULL
+	                             ? resp->exited_at->seconds * NS_PER_SEC + resp->exited_at->nanos
+	                             : 0,
+	};
+	return bundle_delete(b, error);
+}

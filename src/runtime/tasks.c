@@ -1,0 +1,606 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/tasks.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "loop/lock.h"
+#include "runtime/shim-client-binary.h"
+#include "store/containers.h"
+#include <string.h>
+
+typedef enum {
+	ENTRY_LOADING,  // a shim of an earlier daemon that has not answered yet
+	ENTRY_CREATING, // the name is taken, the shim is on its way
+	ENTRY_READY,
+	ENTRY_GONE, // taken out of the table; somebody still holds the structure
+} EntryState;
+
+/* One (namespace, id). The table holds one reference, whoever works on it another. */
+typedef struct {
+	gatomicrefcount refs;
+	Tasks *tasks;
+	char *ns, *id, *binary;
+	Shim *shim; // set once, before READY or while CREATING
+	EntryState state;
+	bool shim_dead; // its connection ended before it was READY
+} Entry;
+
+struct Tasks {
+	Loop *loop;
+	Pool *pool;
+	MetaDb *db;
+	char *root, *state, *grpc_address, *ttrpc_address, *socket_dir;
+	char **env;
+	int64_t load_timeout_ns, cleanup_timeout_ns, shutdown_timeout_ns;
+	TaskGoneFn gone;
+	void *gone_data;
+
+	Lock lock;              // what follows; never held over I/O
+	Cond changed;           // an entry left LOADING
+	GHashTable *entries;    // "ns/id" -> Entry
+	unsigned n_connections; // whose end has not been handled yet
+	bool closing;
+};
+
+static void entry_unref(Entry *e)
+{
+	if (e == NULL || !g_atomic_ref_count_dec(&e->refs))
+		return;
+	shim_unref(e->shim);
+	g_free(e->ns);
+	g_free(e->id);
+	g_free(e->binary);
+	g_free(e);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Entry, entry_unref)
+
+static Entry *entry_ref(Entry *e)
+{
+	g_atomic_ref_count_inc(&e->refs);
+	return e;
+}
+
+static char *entry_key(const char *ns, const char *id)
+{
+	return g_strdup_printf("%s/%s", ns, id);
+}
+
+/* Takes the name; NULL where it is taken. */
+static Entry *entry_reserve(Tasks *t, const char *ns, const char *id, EntryState state)
+{
+	g_autofree char *key = entry_key(ns, id);
+	LOCK_SCOPE(&t->lock);
+	if (t->closing || g_hash_table_contains(t->entries, key))
+		return NULL;
+	Entry *e = g_new0(Entry, 1);
+	g_atomic_ref_count_init(&e->refs);
+	e->tasks = t;
+	e->ns = g_strdup(ns);
+	e->id = g_strdup(id);
+	e->state = state;
+	g_hash_table_insert(t->entries, g_steal_pointer(&key), entry_ref(e));
+	return e;
+}
+
+/* Gives the name back. True for the one who did it, who then tells the world where that is due. */
+static bool entry_drop(Entry *e)
+{
+	Tasks *t = e->tasks;
+	g_autofree char *key = entry_key(e->ns, e->id);
+	LOCK_SCOPE(&t->lock);
+	if (e->state == ENTRY_GONE)
+		return false;
+	e->state = ENTRY_GONE;
+	g_hash_table_remove(t->entries, key);
+	cond_broadcast(&t->changed);
+	return true;
+}
+
+static ShimBinaryConfig binary_config(const Tasks *t)
+{
+	return (ShimBinaryConfig){t->grpc_address, t->ttrpc_address, t->socket_dir,
+	                          (const char *const *)t->env};
+}
+
+/* ---- shims that end on their own ---- */
+
+/* Runs the binary's `delete` and tells the exit, once: whoever took the entry out of the table tells. */
+static void cleanup_dead(Entry *e)
+{
+	Tasks *t = e->tasks;
+	log_info("shim disconnected, cleaning up", "id", e->id, "namespace", e->ns, NULL);
+	g_autoptr(Bundle) bundle = bundle_at(t->state, e->ns, e->id);
+	ShimBinaryConfig config = binary_config(t);
+	TaskExit exit = {.status = 255, .exited_at = time_now()};
+	g_autoptr(GError) error = NULL;
+	if (!shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error)) {
+		log_error_take(LOG_WARN, g_steal_pointer(&error),
+		               "failed to clean up after shim disconnected", "id", e->id, "namespace", e->ns,
+		               NULL);
+		/* the runtime's part could not be done; what is ours goes all the same */
+		if (!bundle_delete(bundle, &error))
+			log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id",
+			               e->id, "namespace", e->ns, NULL);
+	}
+	if (entry_drop(e))
+		t->gone(e->ns, e->id, &exit, t->gone_data);
+}
+
+static void connection_done(Entry *e)
+{
+	Tasks *t = e->tasks;
+	LOCK_SCOPE(&t->lock);
+	t->n_connections--;
+	cond_broadcast(&t->changed);
+}
+
+static void dead_on_worker(void *data)
+{
+	Entry *e = data;
+	bool ours;
+	{
+		LOCK_SCOPE(&e->tasks->lock);
+		/* before READY whoever is bringing it up looks at shim_dead; GONE means that a delete is at
+		 * work */
+		ours = e->state == ENTRY_READY && !e->tasks->closing;
+		e->shim_dead = true;
+	}
+	if (ours)
+		cleanup_dead(e);
+	connection_done(e);
+	entry_unref(e);
+}
+
+/* On the loop's thread. */
+static void shim_closed(void *data)
+{
+	Entry *e = data;
+	if (pool_submit(e->tasks->pool, dead_on_worker, e))
+		return;
+	log_debug("no worker to clean up after a shim", "id", e->id, "namespace", e->ns, NULL);
+	connection_done(e);
+	entry_unref(e);
+}
+
+/* Connects the entry to its shim. */
+static bool entry_connect(Entry *e, const ShimAddress *address, GError **error)
+{
+	Tasks *t = e->tasks;
+	{
+		LOCK_SCOPE(&t->lock);
+		t->n_connections++;
+	}
+	Bundle *bundle = bundle_at(t->state, e->ns, e->id);
+	Shim *shim = shim_connect(t->loop, bundle, address, shim_closed, entry_ref(e), error);
+	if (shim == NULL) {
+		connection_done(e);
+		entry_unref(e);
+		return false;
+	}
+	LOCK_SCOPE(&t->lock);
+	e->shim = shim;
+	return true;
+}
+
+static void entry_ready(Entry *e)
+{
+	bool dead;
+	{
+		LOCK_SCOPE(&e->tasks->lock);
+		if (e->state != ENTRY_GONE)
+			e->state = ENTRY_READY;
+		dead = e->shim_dead;
+		cond_broadcast(&e->tasks->changed);
+	}
+	if (dead)
+		cleanup_dead(e);
+}
+
+/* ---- ending a shim ourselves ---- */
+
+/* Shutdown, close, delete the bundle. Nothing here can fail the caller: what is left is in the log and found
+ * at the next start. */
+static void shim_end(Tasks *t, Shim *shim, const Ctx *ctx)
+{
+	g_autoptr(GError) error = NULL;
+	if (!shim_shutdown(shim, ctx, t->shutdown_timeout_ns, &error) &&
+	    !error_is(error, CTRD_ERR_UNAVAILABLE))
+		log_error_take(LOG_ERROR, g_steal_pointer(&error),
+		               "failed to shutdown shim task and the shim might be leaked", "id",
+		               shim_id(shim), NULL);
+	g_clear_error(&error);
+	shim_close(shim);
+	if (!bundle_delete(shim_bundle(shim), &error))
+		log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete shim", "id",
+		               shim_id(shim), NULL);
+}
+
+/* ---- create ---- */
+
+/* What a failed create takes back, in reverse order. */
+static void create_undo(Entry *e, const Bundle *bundle, bool started)
+{
+	Tasks *t = e->tasks;
+	/* the caller may be gone: the cleaning up has its own deadlines */
+	Ctx ctx = {.ns = e->ns};
+	g_autoptr(GError) error = NULL;
+	bool clean = false;
+	if (e->shim != NULL) {
+		TaskExit exit;
+		clean = shim_delete(e->shim, &ctx, t->cleanup_timeout_ns, &exit, &error) ||
+		        error_is(error, CTRD_ERR_NOT_FOUND);
+		g_clear_error(&error);
+	}
+	if (started && !clean && path_exists(bundle->path)) {
+		ShimBinaryConfig config = binary_config(t);
+		TaskExit exit;
+		if (e->shim != NULL)
+			shim_shutdown(e->shim, &ctx, t->shutdown_timeout_ns, NULL);
+		if (!shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error))
+			log_error_take(LOG_WARN, g_steal_pointer(&error),
+			               "failed to clean up after a failed create", "id", e->id, "namespace",
+			               e->ns, NULL);
+	}
+	if (e->shim != NULL)
+		shim_end(t, e->shim, &ctx);
+	else if (!bundle_delete(bundle, &error))
+		log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id", e->id,
+		               "namespace", e->ns, NULL);
+	entry_drop(e);
+}
+
+static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const TaskCreate *create,
+                        bool *ret_started, uint32_t *ret_pid, GError **error)
+{
+	const Any *options = create->task_options != NULL && any_is_set(create->task_options)
+	                             ? create->task_options
+	                             : create->runtime_options;
+	e->binary = shim_binary_resolve(create->runtime, error);
+	if (e->binary == NULL) {
+		error_prefix(error, "failed to resolve runtime path");
+		return error_prefix(error, "failed to start shim");
+	}
+	g_auto(ShimAddress) address = {0};
+	ShimBinaryConfig config = binary_config(e->tasks);
+	*ret_started = true;
+	if (!shim_binary_start(e->binary, bundle, &config, options, &address, error) ||
+	    !entry_connect(e, &address, error)) {
+		error_prefix(error, "start failed");
+		return error_prefix(error, "failed to start shim");
+	}
+	Shim *shim = e->shim;
+	ShimCreate sc = {
+	        .rootfs = create->rootfs,
+	        .stdin = create->stdin,
+	        .stdout = create->stdout,
+	        .stderr = create->stderr,
+	        .terminal = create->terminal,
+	        .checkpoint = create->checkpoint,
+	        .options = options,
+	};
+	GError *failed = NULL;
+	if (shim_create(shim, ctx, &sc, ret_pid, &failed))
+		return true;
+	if (error_is(failed, CTRD_ERR_NOT_IMPLEMENTED) && shim_downgrade(shim)) {
+		g_clear_error(&failed);
+		if (shim_create(shim, ctx, &sc, ret_pid, &failed))
+			return true;
+	}
+	g_propagate_error(error, failed);
+	return error_prefix(error, "failed to create shim task");
+}
+
+bool tasks_create(Tasks *t, const Ctx *ctx, const char *id, const TaskCreate *create, uint32_t *ret_pid,
+                  GError **error)
+{
+	g_autoptr(Entry) e = entry_reserve(t, ctx->ns, id, ENTRY_CREATING);
+	if (e == NULL)
+		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "task %s", id);
+	g_autoptr(Bundle) bundle = bundle_new(t->root, t->state, ctx->ns, id, create->spec, error);
+	if (bundle == NULL) {
+		entry_drop(e);
+		return false;
+	}
+	bool started = false;
+	if (!create_task(e, ctx, bundle, create, &started, ret_pid, error)) {
+		create_undo(e, bundle, started);
+		return false;
+	}
+	entry_ready(e);
+	return true;
+}
+
+/* ---- get, list, delete ---- */
+
+static bool wait_loaded(Tasks *t, const char *key, int64_t deadline)
+{
+	for (;;) {
+		Entry *e = g_hash_table_lookup(t->entries, key);
+		if (e == NULL || e->state != ENTRY_LOADING)
+			return true;
+		if (!cond_wait_until(&t->changed, &t->lock, deadline))
+			return false;
+	}
+}
+
+Shim *tasks_get(Tasks *t, const Ctx *ctx, const char *id, GError **error)
+{
+	g_autofree char *key = entry_key(ctx->ns, id);
+	{
+		LOCK_SCOPE(&t->lock);
+		if (wait_loaded(t, key, time_mono() + 2 * t->load_timeout_ns)) {
+			Entry *e = g_hash_table_lookup(t->entries, key);
+			/* a task that is being created can be killed already */
+			if (e != NULL && e->shim != NULL)
+				return shim_ref(e->shim);
+		}
+	}
+	error_set(error, CTRD_ERR_NOT_FOUND, "task %s not found", id);
+	return NULL;
+}
+
+static bool any_loading(Tasks *t)
+{
+	GHashTableIter iter;
+	gpointer value;
+	g_hash_table_iter_init(&iter, t->entries);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		if (((Entry *)value)->state == ENTRY_LOADING)
+			return true;
+	}
+	return false;
+}
+
+GPtrArray *tasks_list(Tasks *t, const Ctx *ctx)
+{
+	GPtrArray *out = g_ptr_array_new_with_free_func((GDestroyNotify)shim_unref);
+	int64_t deadline = time_mono() + NS_PER_SEC;
+	LOCK_SCOPE(&t->lock);
+	while (any_loading(t) && cond_wait_until(&t->changed, &t->lock, deadline))
+		;
+	GHashTableIter iter;
+	gpointer value;
+	g_hash_table_iter_init(&iter, t->entries);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const Entry *e = value;
+		if (e->state == ENTRY_READY && g_str_equal(e->ns, ctx->ns))
+			g_ptr_array_add(out, shim_ref(e->shim));
+	}
+	return out;
+}
+
+static Entry *find_ready(Tasks *t, const Ctx *ctx, const char *id)
+{
+	g_autofree char *key = entry_key(ctx->ns, id);
+	LOCK_SCOPE(&t->lock);
+	if (!wait_loaded(t, key, time_mono() + 2 * t->load_timeout_ns))
+		return NULL;
+	Entry *e = g_hash_table_lookup(t->entries, key);
+	return e != NULL && e->state == ENTRY_READY ? entry_ref(e) : NULL;
+}
+
+bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GError **error)
+{
+	g_autoptr(Entry) e = find_ready(t, ctx, id);
+	if (e == NULL)
+		return error_set(error, CTRD_ERR_NOT_FOUND, "task %s not found", id);
+	g_autoptr(GError) failed = NULL;
+	if (!shim_delete(e->shim, ctx, 0, ret, &failed)) {
+		log_info("failed to delete task", "id", id, "error", failed->message, NULL);
+		if (!error_is(failed, CTRD_ERR_NOT_FOUND)) {
+			g_propagate_error(error, g_steal_pointer(&failed));
+			return error_prefix(error, "failed to delete task");
+		}
+	}
+	/* the shim has told the exit: a connection that ends now is no news */
+	bool ours = entry_drop(e);
+	if (ours) {
+		Ctx own = {.ns = e->ns};
+		shim_end(t, e->shim, &own);
+	}
+	if (failed == NULL)
+		return true;
+	/* upstream: the shim did not know the task any more; all is cleaned up and the caller hears not found
+	 */
+	g_propagate_error(error, g_steal_pointer(&failed));
+	return error_prefix(error, "failed to delete task");
+}
+
+/* ---- recovery ---- */
+
+static char *saved_binary(Tasks *t, const Bundle *b, GError **error)
+{
+	g_autofree char *path = bundle_file(b, "shim-binary-path");
+	char *data = NULL;
+	size_t len = 0;
+	if (file_read(path, PATH_MAX, &data, &len, NULL) && len > 0)
+		return data;
+	g_free(data);
+	Ctx ctx = {.ns = b->ns};
+	g_autoptr(Container) c = containers_get(t->db, &ctx, b->id, error);
+	if (c == NULL)
+		return NULL;
+	return shim_binary_resolve(c->runtime_name, error);
+}
+
+/* Connects to a shim of an earlier daemon and asks whether its task is there. */
+static bool load_one(Entry *e, const Bundle *b, GError **error)
+{
+	Tasks *t = e->tasks;
+	Ctx ctx = {.ns = e->ns};
+	g_auto(ShimAddress) address = {0};
+	if (!shim_address_load(b, &address, error))
+		return false;
+	if (!entry_connect(e, &address, error))
+		return false;
+	Shim *shim = e->shim;
+	uint32_t pid = 0;
+	GError *failed = NULL;
+	if (!shim_ping(shim, &ctx, t->load_timeout_ns, &pid, &failed)) {
+		if (!error_is(failed, CTRD_ERR_NOT_IMPLEMENTED) || !shim_downgrade(shim)) {
+			g_propagate_error(error, failed);
+			return false;
+		}
+		g_clear_error(&failed);
+		if (!shim_ping(shim, &ctx, t->load_timeout_ns, &pid, error))
+			return false;
+	}
+	return true;
+}
+
+/* A shim whose daemon died before the task was created has nothing to do: upstream #6860. */
+static bool is_leaked(Entry *e)
+{
+	Ctx ctx = {.ns = e->ns};
+	size_t n = 0;
+	g_autoptr(GError) error = NULL;
+	if (shim_count_pids(e->shim, &ctx, e->tasks->load_timeout_ns, &n, &error))
+		return n == 0;
+	return error_is(error, CTRD_ERR_NOT_FOUND);
+}
+
+static void load_on_worker(void *data)
+{
+	Entry *e = data;
+	Tasks *t = e->tasks;
+	g_autoptr(Bundle) b = bundle_at(t->state, e->ns, e->id);
+	g_autoptr(GError) error = NULL;
+	e->binary = saved_binary(t, b, &error);
+	if (e->binary != NULL && load_one(e, b, &error)) {
+		if (is_leaked(e) && entry_drop(e)) {
+			log_info("cleaning leaked shim process", "id", e->id, "namespace", e->ns, NULL);
+			Ctx ctx = {.ns = e->ns};
+			TaskExit exit;
+			shim_delete(e->shim, &ctx, t->cleanup_timeout_ns, &exit, NULL);
+			shim_end(t, e->shim, &ctx);
+		} else {
+			entry_ready(e);
+		}
+		entry_unref(e);
+		return;
+	}
+	log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to load shim", "id", e->id, "namespace",
+	               e->ns, NULL);
+	if (e->shim != NULL)
+		shim_close(e->shim);
+	if (e->binary != NULL) {
+		cleanup_dead(e);
+	} else {
+		/* nobody knows its runtime: only our own files can go */
+		if (!bundle_delete(b, &error))
+			log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id",
+			               e->id, "namespace", e->ns, NULL);
+		entry_drop(e);
+	}
+	entry_unref(e);
+}
+
+static void load_namespace(Tasks *t, const char *ns)
+{
+	g_autofree char *dir = path_join(t->state, ns);
+	g_autoptr(GPtrArray) ids = dir_list(dir, 0, NULL);
+	for (guint i = 0; ids != NULL && i < ids->len; i++) {
+		const char *id = ids->pdata[i];
+		g_autofree char *path = path_join(dir, id);
+		if (*id == '.') {
+			/* a delete that was cut short */
+			tree_remove(path, NULL);
+			continue;
+		}
+		Entry *e = entry_reserve(t, ns, id, ENTRY_LOADING);
+		if (e != NULL && !pool_submit(t->pool, load_on_worker, e))
+			load_on_worker(e);
+	}
+}
+
+/* Persistent directories whose bundle is gone, after a reboot for one. */
+static void cleanup_work_dirs(Tasks *t)
+{
+	g_autoptr(GPtrArray) namespaces = dir_list(t->root, 0, NULL);
+	for (guint i = 0; namespaces != NULL && i < namespaces->len; i++) {
+		const char *ns = namespaces->pdata[i];
+		g_autofree char *dir = path_join(t->root, ns);
+		g_autoptr(GPtrArray) ids = dir_list(dir, 0, NULL);
+		for (guint k = 0; ids != NULL && k < ids->len; k++) {
+			const char *id = ids->pdata[k];
+			g_autofree char *bundle = g_strdup_printf("%s/%s/%s", t->state, ns, id);
+			g_autofree char *work = path_join(dir, id);
+			if (!path_exists(bundle))
+				tree_remove(work, NULL);
+		}
+	}
+}
+
+void tasks_load(Tasks *t)
+{
+	/* first, while no new task can have a working directory */
+	cleanup_work_dirs(t);
+	g_autoptr(GPtrArray) namespaces = dir_list(t->state, 0, NULL);
+	for (guint i = 0; namespaces != NULL && i < namespaces->len; i++) {
+		const char *ns = namespaces->pdata[i];
+		if (*ns != '.')
+			load_namespace(t, ns);
+	}
+}
+
+/* ---- life ---- */
+
+Tasks *tasks_new(Loop *loop, Pool *pool, MetaDb *db, const TasksConfig *config, TaskGoneFn gone, void *data,
+                 GError **error)
+{
+	if (!dir_ensure(config->root, 0711, error) || !dir_ensure(config->state, 0711, error))
+		return NULL;
+	Tasks *t = g_new0(Tasks, 1);
+	t->loop = loop;
+	t->pool = pool;
+	t->db = db;
+	t->root = g_strdup(config->root);
+	t->state = g_strdup(config->state);
+	t->grpc_address = g_strdup(config->grpc_address);
+	t->ttrpc_address = g_strdup(config->ttrpc_address);
+	t->socket_dir = g_strdup(config->socket_dir);
+	t->env = g_strdupv(config->env);
+	t->load_timeout_ns = config->load_timeout_ns > 0 ? config->load_timeout_ns : 5 * NS_PER_SEC;
+	t->cleanup_timeout_ns = config->cleanup_timeout_ns > 0 ? config->cleanup_timeout_ns : 5 * NS_PER_SEC;
+	t->shutdown_timeout_ns =
+	        config->shutdown_timeout_ns > 0 ? config->shutdown_timeout_ns : 3 * NS_PER_SEC;
+	t->gone = gone;
+	t->gone_data = data;
+	lock_init(&t->lock, "tasks", LOCK_RANK_RUNTIME);
+	cond_init(&t->changed);
+	t->entries = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)entry_unref);
+	return t;
+}
+
+void tasks_free(Tasks *t)
+{
+	if (t == NULL)
+		return;
+	GHashTableIter iter;
+	gpointer value;
+	{
+		LOCK_SCOPE(&t->lock);
+		t->closing = true;
+		g_hash_table_iter_init(&iter, t->entries);
+		while (g_hash_table_iter_next(&iter, NULL, &value)) {
+			if (((Entry *)value)->shim != NULL)
+				shim_close(((Entry *)value)->shim);
+		}
+		int64_t deadline = time_mono() + 5 * NS_PER_SEC;
+		while (t->n_connections > 0) {
+			/* the process ends now: rather leave the memory than free it under a worker */
+			if (!cond_wait_until(&t->changed, &t->lock, deadline))
+				return;
+		}
+	}
+	g_hash_table_unref(t->entries);
+	cond_destroy(&t->changed);
+	lock_destroy(&t->lock);
+	g_free(t->root);
+	g_free(t->state);
+	g_free(t->grpc_address);
+	g_free(t->ttrpc_address);
+	g_free(t->socket_dir);
+	g_strfreev(t->env);
+	g_free(t);
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Tasks: the shims of this daemon by (namespace, id); creating, deleting, recovering them (upstream
+ * core/runtime/v2/{shim_manager, shim_load,task_manager}.go).
+ *
+ * No lock is held over a call to a shim. A shim that is mute costs its own callers only: every call of ours
+ * has a deadline, and the callers' own calls (shim-client.h) can be canceled. Functions block unless said
+ * otherwise; thread-safe.
+ */
+
+#include "loop/pool.h"
+#include "runtime/exchange.h"
+#include "runtime/shim-client.h"
+#include "store/meta.h"
+
+typedef struct {
+	char *root, *state;                 // io.containerd.runtime.v2.task below root and state
+	char *grpc_address, *ttrpc_address; // what shims are told
+	char *socket_dir;                   // NULL: the shims' default
+	char **env;                         // NULL: none
+	int64_t load_timeout_ns;            // io.containerd.timeout.shim.load, 5 s
+	int64_t cleanup_timeout_ns;         // shim.cleanup, 5 s
+	int64_t shutdown_timeout_ns;        // shim.shutdown, 3 s
+} TasksConfig;
+
+/* How the exit of a task whose shim is gone is told: /tasks/exit, then /tasks/delete. The services encode it.
+ */
+typedef void (*TaskGoneFn)(const char *ns, const char *id, const TaskExit *exit, void *data);
+
+typedef struct Tasks Tasks;
+/* The config is copied. db finds the runtime of old bundles. gone is called on a worker. */
+Tasks *tasks_new(Loop *loop, Pool *pool, MetaDb *db, const TasksConfig *config, TaskGoneFn gone, void *data,
+                 GError **error);
+/* Finds the shims of an earlier daemon: all in parallel, each with its deadline. Returns at once; tasks_get
+ * waits for the one it asks for, tasks_list for at most a second for all. What cannot be reached is cleaned
+ * up and told as an exit. */
+void tasks_load(Tasks *t);
+/* Closes all connections; the shims go on. */
+void tasks_free(Tasks *t);
+
+typedef struct {
+	const char *runtime;        // name or absolute path
+	const Any *runtime_options; // of the container
+	const Any *task_options;    // of the request, first choice
+	const Any *spec;
+	GPtrArray *rootfs; // of Mount*
+	const char *stdin, *stdout, *stderr;
+	bool terminal;
+	const char *checkpoint; // directory or NULL
+} TaskCreate;
+
+/* ALREADY_EXISTS `task x: already exists`. After a failure nothing is left: no shim, bundle, mount or name.
+ */
+bool tasks_create(Tasks *t, const Ctx *ctx, const char *id, const TaskCreate *create, uint32_t *ret_pid,
+                  GError **error);
+/* NOT_FOUND `task x not found`, the text of the service. The reference is the caller's. */
+Shim *tasks_get(Tasks *t, const Ctx *ctx, const char *id, GError **error);
+GPtrArray *tasks_list(Tasks *t, const Ctx *ctx); // of Shim*, of the namespace; owns references
+/* The task must have stopped: the shim says so. Can be repeated until it has succeeded. */
+bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GError **error);

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The gRPC services, one file each: protobuf <-> domain, nothing else. A constructor takes what the service
+ * works on (borrowed for as long as the server runs) and returns the service for rpc_server_add. Handlers are
+ * thread-safe. Source: upstream plugins/services.
+ */
+
+#include "rpc/server.h"
+#include "runtime/exchange.h"
+#include "runtime/tasks.h"
+#include "store/content.h"
+#include "store/gc.h"
+#include "store/meta.h"
+
+/* revision: the commit this was built from. */
+RpcService version_service_new(const char *revision);
+RpcService namespaces_service_new(MetaDb *db);
+RpcService containers_service_new(MetaDb *db);
+RpcService images_service_new(MetaDb *db, Gc *gc);
+RpcService leases_service_new(MetaDb *db, Gc *gc);
+RpcService content_service_new(ContentStore *content);
+/* snapshotters: name -> Snapshotter*. */
+RpcService snapshots_service_new(GHashTable *snapshotters);
+RpcService events_service_new(Exchange *exchange);
+/* The ttrpc twin, with Forward only. */
+RpcService ttrpc_events_service_new(Exchange *exchange);
+
+/* Timeouts in ns; 0: upstream's 2 s. */
+RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns, int64_t stats_timeout_ns);
+/* For tasks_new: /tasks/exit and /tasks/delete of a task whose shim is gone. */
+void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, void *exchange);
+
+/* What the stores emit becomes containerd.events.* messages on the exchange. The sink borrows the exchange.
+ */
+StoreEventSink store_event_sink(Exchange *exchange);

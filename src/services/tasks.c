@@ -1,0 +1,619 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * containerd.services.tasks.v1; upstream plugins/services/tasks. Everything that only asks the shim is passed
+ * on asynchronously and holds no thread; Create and Delete are several steps and run on a worker.
+ */
+#include "runtime/tasks.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "events/task.pb-c.h"
+#include "oci/filters.h"
+#include "services/convert.h"
+#include "services/event-pack.h"
+#include "services/services.h"
+#include "services/tasks/v1/tasks.pb-c.h"
+#include "store/containers.h"
+#include "types/metrics.pb-c.h"
+#include "types/task/task.pb-c.h"
+
+typedef Containerd__V1__Types__Process PbProcess;
+typedef Containerd__Task__V3__StateResponse StateResponse;
+
+typedef struct {
+	MetaDb *db;
+	Tasks *tasks;
+	int64_t state_timeout_ns; // io.containerd.timeout.task.state
+	int64_t stats_timeout_ns; // io.containerd.timeout.metrics.shimstats
+} Impl;
+
+/* The shim of a container's task; the container must exist, as upstream. */
+static Shim *find(RpcCall *call, const char *id, Ctx *ret_ctx, GError **error)
+{
+	Impl *impl = rpc_call_impl(call);
+	if (!call_ctx(call, ret_ctx, error))
+		return NULL;
+	g_autoptr(Container) c = containers_get(impl->db, ret_ctx, id, error);
+	if (c == NULL)
+		return NULL;
+	return tasks_get(impl->tasks, ret_ctx, id, error);
+}
+
+/* ---- passing on ---- */
+
+/* Builds the answer of a passed-on call in its arena; NULL is an empty one. */
+typedef void (*AnswerFn)(RpcCall *call, const void *shim_response);
+
+typedef struct {
+	RpcCall *call;
+	Shim *shim;
+	AnswerFn answer; // NULL: google.protobuf.Empty
+	bool closed_is_not_found;
+} Passed;
+
+static void passed_done(const void *response, const GError *error, void *data)
+{
+	Passed *p = data;
+	if (error != NULL) {
+		GError *copy = NULL;
+		if (p->closed_is_not_found && error_is(error, CTRD_ERR_UNAVAILABLE))
+			error_set(&copy, CTRD_ERR_NOT_FOUND, "not found");
+		else
+			copy = g_error_copy(error);
+		rpc_call_fail(p->call, copy);
+	} else if (p->answer != NULL) {
+		p->answer(p->call, response);
+	} else {
+		Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
+		rpc_call_reply(p->call, &empty);
+	}
+	shim_unref(p->shim);
+	g_free(p);
+}
+
+/* Takes the shim. */
+static bool pass_on(RpcCall *call, Shim *shim, const Ctx *ctx, int64_t timeout_ns, const char *method,
+                    const void *request, AnswerFn answer)
+{
+	Passed *p = g_new0(Passed, 1);
+	*p = (Passed){call, shim, answer, g_str_equal(method, "State")};
+	rpc_call_defer(call);
+	shim_call_async(shim, ctx, timeout_ns, method, request, passed_done, p);
+	return true;
+}
+
+static void answer_start(RpcCall *call, const void *response)
+{
+	const Containerd__Task__V3__StartResponse *in = response;
+	Containerd__Services__Tasks__V1__StartResponse out =
+	        CONTAINERD__SERVICES__TASKS__V1__START_RESPONSE__INIT;
+	out.pid = in->pid;
+	rpc_call_reply(call, &out);
+}
+
+static bool tasks_start(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__StartRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__StartRequest out = CONTAINERD__TASK__V3__START_REQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	return pass_on(call, shim, &ctx, 0, "Start", &out, answer_start);
+}
+
+static bool tasks_kill(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__KillRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__KillRequest out = CONTAINERD__TASK__V3__KILL_REQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	out.signal = in->signal;
+	out.all = in->all;
+	return pass_on(call, shim, &ctx, 0, "Kill", &out, NULL);
+}
+
+static bool tasks_exec(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__ExecProcessRequest *in = request;
+	if (str_empty(in->exec_id))
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "exec id cannot be empty");
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__ExecProcessRequest out = CONTAINERD__TASK__V3__EXEC_PROCESS_REQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	out.terminal = in->terminal;
+	out.stdin = in->stdin;
+	out.stdout = in->stdout;
+	out.stderr = in->stderr;
+	out.spec = in->spec;
+	return pass_on(call, shim, &ctx, 0, "Exec", &out, NULL);
+}
+
+static bool tasks_resize_pty(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__ResizePtyRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__ResizePtyRequest out = CONTAINERD__TASK__V3__RESIZE_PTY_REQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	out.width = in->width;
+	out.height = in->height;
+	return pass_on(call, shim, &ctx, 0, "ResizePty", &out, NULL);
+}
+
+static bool tasks_close_io(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__CloseIORequest *in = request;
+	Ctx ctx;
+	g_autoptr(Shim) shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	if (!in->stdin)
+		return true;
+	Containerd__Task__V3__CloseIORequest out = CONTAINERD__TASK__V3__CLOSE_IOREQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	out.stdin = true;
+	return pass_on(call, g_steal_pointer(&shim), &ctx, 0, "CloseIO", &out, NULL);
+}
+
+static bool tasks_pause(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__PauseTaskRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__PauseRequest out = CONTAINERD__TASK__V3__PAUSE_REQUEST__INIT;
+	out.id = in->container_id;
+	return pass_on(call, shim, &ctx, 0, "Pause", &out, NULL);
+}
+
+static bool tasks_resume(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__ResumeTaskRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__ResumeRequest out = CONTAINERD__TASK__V3__RESUME_REQUEST__INIT;
+	out.id = in->container_id;
+	return pass_on(call, shim, &ctx, 0, "Resume", &out, NULL);
+}
+
+static bool tasks_update(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__UpdateTaskRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__UpdateTaskRequest out = CONTAINERD__TASK__V3__UPDATE_TASK_REQUEST__INIT;
+	out.id = in->container_id;
+	out.resources = in->resources;
+	g_autoptr(GHashTable) annotations = pb_strmap_in(in->n_annotations, in->annotations);
+	out.annotations =
+	        pb_strmap_out(rpc_call_arena(call), annotations,
+	                      &containerd__task__v3__update_task_request__annotations_entry__descriptor,
+	                      &out.n_annotations);
+	return pass_on(call, shim, &ctx, 0, "Update", &out, NULL);
+}
+
+static void answer_pids(RpcCall *call, const void *response)
+{
+	const Containerd__Task__V3__PidsResponse *in = response;
+	Containerd__Services__Tasks__V1__ListPidsResponse out =
+	        CONTAINERD__SERVICES__TASKS__V1__LIST_PIDS_RESPONSE__INIT;
+	out.n_processes = in->n_processes;
+	out.processes = in->processes;
+	rpc_call_reply(call, &out);
+}
+
+static bool tasks_list_pids(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__ListPidsRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__PidsRequest out = CONTAINERD__TASK__V3__PIDS_REQUEST__INIT;
+	out.id = in->container_id;
+	return pass_on(call, shim, &ctx, 0, "Pids", &out, answer_pids);
+}
+
+static void answer_wait(RpcCall *call, const void *response)
+{
+	const Containerd__Task__V3__WaitResponse *in = response;
+	Containerd__Services__Tasks__V1__WaitResponse out =
+	        CONTAINERD__SERVICES__TASKS__V1__WAIT_RESPONSE__INIT;
+	out.exit_status = in->exit_status;
+	out.exited_at = in->exited_at;
+	rpc_call_reply(call, &out);
+}
+
+static bool tasks_wait(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__WaitRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__WaitRequest out = CONTAINERD__TASK__V3__WAIT_REQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	return pass_on(call, shim, &ctx, 0, "Wait", &out, answer_wait);
+}
+
+static void answer_delete_process(RpcCall *call, const void *response)
+{
+	const Containerd__Task__V3__DeleteResponse *in = response;
+	const Containerd__Services__Tasks__V1__DeleteProcessRequest *request = rpc_call_request(call);
+	Containerd__Services__Tasks__V1__DeleteResponse out =
+	        CONTAINERD__SERVICES__TASKS__V1__DELETE_RESPONSE__INIT;
+	out.id = request->exec_id;
+	out.pid = in->pid;
+	out.exit_status = in->exit_status;
+	out.exited_at = in->exited_at;
+	rpc_call_reply(call, &out);
+}
+
+static bool tasks_delete_process(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__DeleteProcessRequest *in = request;
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__DeleteRequest out = CONTAINERD__TASK__V3__DELETE_REQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	return pass_on(call, shim, &ctx, 0, "Delete", &out, answer_delete_process);
+}
+
+/* ---- state ---- */
+
+static void process_out(PbProcess *out, const StateResponse *in)
+{
+	protobuf_c_message_init(&containerd__v1__types__process__descriptor, out);
+	/* the id is the exec's where it is one; container_id stays empty, as upstream's answer */
+	out->id = str_empty(in->exec_id) ? in->id : in->exec_id;
+	out->pid = in->pid;
+	out->status = in->status;
+	out->stdin = in->stdin;
+	out->stdout = in->stdout;
+	out->stderr = in->stderr;
+	out->terminal = in->terminal;
+	out->exit_status = in->exit_status;
+	out->exited_at = in->exited_at;
+}
+
+static void answer_get(RpcCall *call, const void *response)
+{
+	PbProcess process;
+	Containerd__Services__Tasks__V1__GetResponse out =
+	        CONTAINERD__SERVICES__TASKS__V1__GET_RESPONSE__INIT;
+	process_out(&process, response);
+	if (process.exited_at == NULL)
+		process.exited_at = pb_time_out(rpc_call_arena(call), 0);
+	out.process = &process;
+	rpc_call_reply(call, &out);
+}
+
+static bool tasks_get_(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__GetRequest *in = request;
+	Impl *impl = rpc_call_impl(call);
+	Ctx ctx;
+	Shim *shim = find(call, in->container_id, &ctx, error);
+	if (shim == NULL)
+		return false;
+	Containerd__Task__V3__StateRequest out = CONTAINERD__TASK__V3__STATE_REQUEST__INIT;
+	out.id = in->container_id;
+	out.exec_id = in->exec_id;
+	return pass_on(call, shim, &ctx, impl->state_timeout_ns, "State", &out, answer_get);
+}
+
+/* ---- asking all shims at once ---- */
+
+typedef struct Gather Gather;
+typedef struct {
+	Gather *gather;
+	Shim *shim;
+	TimeNs asked_at;
+	GBytes *answer; // the packed shim response, NULL where there is none
+} Asked;
+
+/* All callbacks run on the loop's thread; the caller's reference keeps it until everything has been asked. */
+struct Gather {
+	RpcCall *call;
+	Asked *asked;
+	size_t n;
+	gint pending;
+	const ProtobufCMessageDescriptor *type;
+	void (*answer)(Gather *g);
+};
+
+static void gather_unref(Gather *g)
+{
+	if (!g_atomic_int_dec_and_test(&g->pending))
+		return;
+	g->answer(g);
+	for (size_t i = 0; i < g->n; i++) {
+		shim_unref(g->asked[i].shim);
+		g_clear_pointer(&g->asked[i].answer, g_bytes_unref);
+	}
+	g_free(g->asked);
+	g_free(g);
+}
+
+static void gather_done(const void *response, const GError *error, void *data)
+{
+	Asked *a = data;
+	if (response != NULL) {
+		size_t len = protobuf_c_message_get_packed_size(response);
+		uint8_t *packed = g_malloc(MAX(len, 1));
+		protobuf_c_message_pack(response, packed);
+		a->answer = g_bytes_new_take(packed, len);
+	} else if (!error_is(error, CTRD_ERR_NOT_FOUND)) {
+		log_error("a shim gave no answer", "id", shim_id(a->shim), "namespace", shim_ns(a->shim),
+		          "error", error->message, NULL);
+	}
+	gather_unref(a->gather);
+}
+
+static void *gather_unpack(const Gather *g, size_t i)
+{
+	if (g->asked[i].answer == NULL)
+		return NULL;
+	gsize len = 0;
+	const uint8_t *data = g_bytes_get_data(g->asked[i].answer, &len);
+	return protobuf_c_message_unpack(g->type, NULL, len, data);
+}
+
+typedef bool (*KeepFn)(Shim *shim, void *data);
+
+/* Asks every shim of the namespace that keep() wants, all at once; answer() runs when all have answered or
+ * timed out. */
+static void gather(RpcCall *call, const Ctx *ctx, KeepFn keep, void *data, int64_t timeout_ns,
+                   const char *method, const ProtobufCMessageDescriptor *request_type,
+                   const ProtobufCMessageDescriptor *type, void (*answer)(Gather *g))
+{
+	Impl *impl = rpc_call_impl(call);
+	g_autoptr(GPtrArray) shims = tasks_list(impl->tasks, ctx);
+	Gather *g = g_new0(Gather, 1);
+	g->call = call;
+	g->type = type;
+	g->answer = answer;
+	g->asked = g_new0(Asked, MAX(shims->len, 1));
+	for (guint i = 0; i < shims->len; i++) {
+		if (keep == NULL || keep(shims->pdata[i], data))
+			g->asked[g->n++] = (Asked){.gather = g, .shim = shim_ref(shims->pdata[i])};
+	}
+	rpc_call_defer(call);
+	g_atomic_int_set(&g->pending, (gint)g->n + 1);
+	for (size_t i = 0; i < g->n; i++) {
+		/* State and Stats requests both begin with the id */
+		Containerd__Task__V3__StateRequest req;
+		protobuf_c_message_init(request_type, &req);
+		req.id = shim_id(g->asked[i].shim);
+		g->asked[i].asked_at = time_now();
+		shim_call_async(g->asked[i].shim, ctx, timeout_ns, method, &req, gather_done, &g->asked[i]);
+	}
+	gather_unref(g);
+}
+G_STATIC_ASSERT(offsetof(Containerd__Task__V3__StateRequest, id) ==
+                offsetof(Containerd__Task__V3__StatsRequest, id));
+
+static void answer_list(Gather *g)
+{
+	Containerd__Services__Tasks__V1__ListTasksResponse out =
+	        CONTAINERD__SERVICES__TASKS__V1__LIST_TASKS_RESPONSE__INIT;
+	Arena *arena = rpc_call_arena(g->call);
+	g_autoptr(GPtrArray) states = g_ptr_array_new_with_free_func((GDestroyNotify)pb_free);
+	out.tasks = pb_vec(arena, g->n);
+	for (size_t i = 0; i < g->n; i++) {
+		StateResponse *state = gather_unpack(g, i);
+		if (state == NULL)
+			continue;
+		g_ptr_array_add(states, state);
+		PbProcess *p = pb_new(arena, &containerd__v1__types__process__descriptor);
+		process_out(p, state);
+		out.tasks[out.n_tasks++] = p;
+	}
+	rpc_call_reply(g->call, &out);
+}
+
+static bool tasks_list_(RpcCall *call, const void *request, void *response, GError **error)
+{
+	Impl *impl = rpc_call_impl(call);
+	Ctx ctx;
+	if (!call_ctx(call, &ctx, error))
+		return false;
+	gather(call, &ctx, NULL, NULL, impl->state_timeout_ns, "State",
+	       &containerd__task__v3__state_request__descriptor,
+	       &containerd__task__v3__state_response__descriptor, answer_list);
+	return true;
+}
+
+static void answer_metrics(Gather *g)
+{
+	Containerd__Services__Tasks__V1__MetricsResponse out =
+	        CONTAINERD__SERVICES__TASKS__V1__METRICS_RESPONSE__INIT;
+	Arena *arena = rpc_call_arena(g->call);
+	g_autoptr(GPtrArray) stats = g_ptr_array_new_with_free_func((GDestroyNotify)pb_free);
+	out.metrics = pb_vec(arena, g->n);
+	for (size_t i = 0; i < g->n; i++) {
+		Containerd__Task__V3__StatsResponse *s = gather_unpack(g, i);
+		if (s == NULL)
+			continue;
+		g_ptr_array_add(stats, s);
+		Containerd__Types__Metric *m = pb_new(arena, &containerd__types__metric__descriptor);
+		m->timestamp = pb_time_out(arena, g->asked[i].asked_at);
+		m->id = shim_id(g->asked[i].shim);
+		m->data = s->stats;
+		out.metrics[out.n_metrics++] = m;
+	}
+	rpc_call_reply(g->call, &out);
+}
+
+static char *metrics_field(const char *const *path, size_t n, void *data)
+{
+	if (n > 0 && g_str_equal(path[0], "id"))
+		return g_strdup(shim_id(data));
+	if (n > 0 && g_str_equal(path[0], "namespace"))
+		return g_strdup(shim_ns(data));
+	return NULL;
+}
+
+static bool metrics_keep(Shim *shim, void *data)
+{
+	return data == NULL || filter_match(data, metrics_field, shim);
+}
+
+static bool tasks_metrics(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__MetricsRequest *in = request;
+	Impl *impl = rpc_call_impl(call);
+	Ctx ctx;
+	g_autoptr(Filter) filter = NULL;
+	if (in->n_filters > 0) {
+		filter =
+		        filter_parse_all(pb_strv_in(rpc_call_arena(call), in->n_filters, in->filters), error);
+		if (filter == NULL)
+			return false;
+	}
+	if (!call_ctx(call, &ctx, error))
+		return false;
+	gather(call, &ctx, metrics_keep, filter, impl->stats_timeout_ns, "Stats",
+	       &containerd__task__v3__stats_request__descriptor,
+	       &containerd__task__v3__stats_response__descriptor, answer_metrics);
+	return true;
+}
+
+/* ---- create and delete ---- */
+
+#define RUNC_OPTIONS "containerd.runc.v1.Options"
+
+static bool check_create(const Containerd__Services__Tasks__V1__CreateTaskRequest *in, const Container *c,
+                         GError **error)
+{
+	if (in->options != NULL && !g_str_has_suffix(str_or(in->options->type_url, ""), RUNC_OPTIONS))
+		return error_set(error, CTRD_ERR_UNKNOWN, "invalid task create option for %s",
+		                 c->runtime_name);
+	if (in->checkpoint != NULL)
+		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "restore from a checkpoint");
+	return true;
+}
+
+static bool tasks_create_(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__CreateTaskRequest *in = request;
+	Containerd__Services__Tasks__V1__CreateTaskResponse *out = response;
+	Impl *impl = rpc_call_impl(call);
+	Ctx ctx;
+	if (!call_ctx(call, &ctx, error))
+		return false;
+	g_autoptr(Container) c = containers_get(impl->db, &ctx, in->container_id, error);
+	if (c == NULL || !check_create(in, c, error))
+		return false;
+	g_auto(Any) options = {0};
+	pb_any_in(&options, in->options);
+	g_autoptr(GPtrArray) rootfs = pb_mounts_in(in->n_rootfs, in->rootfs);
+	TaskCreate create = {
+	        .runtime = str_empty(in->runtime_path) ? c->runtime_name : in->runtime_path,
+	        .runtime_options = &c->runtime_options,
+	        .task_options = &options,
+	        .spec = &c->spec,
+	        .rootfs = rootfs,
+	        .stdin = in->stdin,
+	        .stdout = in->stdout,
+	        .stderr = in->stderr,
+	        .terminal = in->terminal,
+	};
+	out->container_id = in->container_id;
+	return tasks_create(impl->tasks, &ctx, in->container_id, &create, &out->pid, error);
+}
+
+static bool tasks_delete_(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__DeleteTaskRequest *in = request;
+	Containerd__Services__Tasks__V1__DeleteResponse *out = response;
+	Impl *impl = rpc_call_impl(call);
+	Ctx ctx;
+	if (!call_ctx(call, &ctx, error))
+		return false;
+	g_autoptr(Container) c = containers_get(impl->db, &ctx, in->container_id, error);
+	if (c == NULL)
+		return false;
+	TaskExit exit = {0};
+	if (!tasks_delete(impl->tasks, &ctx, in->container_id, &exit, error))
+		return false;
+	out->pid = exit.pid;
+	out->exit_status = exit.status;
+	out->exited_at = pb_time_out(rpc_call_arena(call), exit.exited_at);
+	return true;
+}
+
+void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, void *exchange)
+{
+	g_autoptr(Arena) arena = arena_new();
+	Ctx ctx = {.ns = ns};
+	Containerd__Events__TaskExit gone = CONTAINERD__EVENTS__TASK_EXIT__INIT;
+	gone.container_id = id;
+	gone.id = id;
+	gone.pid = exit->pid;
+	gone.exit_status = exit->status;
+	gone.exited_at = pb_time_out(arena, exit->exited_at);
+	event_publish(exchange, &ctx, "/tasks/exit", &gone.base);
+	Containerd__Events__TaskDelete deleted = CONTAINERD__EVENTS__TASK_DELETE__INIT;
+	deleted.container_id = id;
+	deleted.pid = exit->pid;
+	deleted.exit_status = exit->status;
+	deleted.exited_at = gone.exited_at;
+	event_publish(exchange, &ctx, "/tasks/delete", &deleted.base);
+}
+
+RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns, int64_t stats_timeout_ns)
+{
+	/* Checkpoint has no entry yet: UNIMPLEMENTED */
+	static const RpcMethod methods[] = {
+	        {"Create", RPC_UNARY, RPC_ON_WORKER, tasks_create_},
+	        {"Start", RPC_UNARY, RPC_ON_WORKER, tasks_start},
+	        {"Delete", RPC_UNARY, RPC_ON_WORKER, tasks_delete_},
+	        {"DeleteProcess", RPC_UNARY, RPC_ON_WORKER, tasks_delete_process},
+	        {"Get", RPC_UNARY, RPC_ON_WORKER, tasks_get_},
+	        {"List", RPC_UNARY, RPC_ON_WORKER, tasks_list_},
+	        {"Kill", RPC_UNARY, RPC_ON_WORKER, tasks_kill},
+	        {"Exec", RPC_UNARY, RPC_ON_WORKER, tasks_exec},
+	        {"ResizePty", RPC_UNARY, RPC_ON_WORKER, tasks_resize_pty},
+	        {"CloseIO", RPC_UNARY, RPC_ON_WORKER, tasks_close_io},
+	        {"Pause", RPC_UNARY, RPC_ON_WORKER, tasks_pause},
+	        {"Resume", RPC_UNARY, RPC_ON_WORKER, tasks_resume},
+	        {"ListPids", RPC_UNARY, RPC_ON_WORKER, tasks_list_pids},
+	        {"Update", RPC_UNARY, RPC_ON_WORKER, tasks_update},
+	        {"Metrics", RPC_UNARY, RPC_ON_WORKER, tasks_metrics},
+	        {"Wait", RPC_UNARY, RPC_ON_WORKER, tasks_wait},
+	};
+	Impl *impl = g_new0(Impl, 1);
+	*impl = (Impl){db, tasks, state_timeout_ns > 0 ? state_timeout_ns : 2 * NS_PER_SEC,
+	               stats_timeout_ns > 0 ? stats_timeout_ns : 2 * NS_PER_SEC};
+	return (RpcService){
+	        .descriptor = &containerd__services__tasks__v1__tasks__descriptor,
+	        .methods = methods,
+	        .n_methods = G_N_ELEMENTS(methods),
+	        .impl = impl,
+	        .impl_free = g_free,
+	};
+}
