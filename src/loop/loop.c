@@ -35,15 +35,15 @@ uv_loop_t *loop_uv(Loop *loop)
 }
 
 /* Runs what is in the mailbox now; what is posted meanwhile comes at the next turn. Returns true where the
- * loop has to stop. */
-static bool run_mailbox(Loop *loop, bool close)
+ * loop has to stop: then this was the last of it. */
+static bool run_mailbox(Loop *loop)
 {
 	lock_acquire(&loop->lock);
 	GArray *messages = loop->mailbox;
 	loop->mailbox = loop->running;
 	loop->running = messages;
 	bool stop = loop->stop;
-	loop->closed = loop->closed || close;
+	loop->closed = stop;
 	lock_release(&loop->lock);
 
 	for (guint i = 0; i < messages->len; i++) {
@@ -57,7 +57,7 @@ static bool run_mailbox(Loop *loop, bool close)
 static void on_wake(uv_async_t *wake)
 {
 	Loop *loop = wake->data;
-	if (run_mailbox(loop, false))
+	if (run_mailbox(loop))
 		uv_stop(&loop->uv);
 }
 
@@ -83,7 +83,6 @@ void loop_run(Loop *loop)
 {
 	current = loop;
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
-	run_mailbox(loop, true);
 }
 
 void loop_stop(Loop *loop)
