@@ -3,8 +3,8 @@
 
 /*
  * The difference of two directories as a layer's tar stream. Upstream: pkg/archive WriteDiff and
- * ChangeWriter, continuity/fs Changes and DiffDirChanges. The output is byte for byte upstream's, so the same
- * change gets the same diff id.
+ * ChangeWriter, continuity/fs Changes and DiffDirChanges. The output of compare_write is byte for byte
+ * upstream's, so the same change gets the same diff id.
  *
  * As upstream's: entries in path order; a directory is written before what is in it, also where only its
  * content changed; `.wh.name` for what is gone (owner 0, mode 0, time 0); hard links to unchanged files are

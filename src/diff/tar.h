@@ -26,7 +26,6 @@
 
 #define TAR_BLOCK 512
 #define TAR_SPECIAL_MAX (1 << 20) // pax header, long name, sparse map: as Go's and libarchive's limit
-#define TAR_SPARSE_MAX 65536      // fragments of one sparse file
 
 enum {
 	TAR_TYPE_REG = '0',
@@ -85,6 +84,7 @@ typedef struct {
 	const uint8_t *data;     // DATA: points into the input
 	size_t len;
 	int64_t offset;
+	bool last; // ENTRY, DATA: no content (more) follows
 } TarEventData;
 
 typedef struct TarParser TarParser;
