@@ -179,6 +179,9 @@ static void merge_any(TomlValue *dst, const TomlValue *src)
 static void merge_map(const ConfigKey *key, TomlValue *dst, const TomlValue *src)
 {
 	const ConfigKey one[] = {{key->name, key->type, .keys = key->keys}, END};
+
+	if (toml_is_empty(src))
+		return;
 	g_autoptr(TomlValue) fresh = toml_new_table();
 	g_autoptr(TomlValue) over = toml_new_table();
 

@@ -397,8 +397,16 @@ static TomlValue *entry_table(TomlValue *complete, const ConfigKey *key, const T
 	return dst;
 }
 
+static bool is_map(ConfigType type)
+{
+	return type == CONFIG_STRING_MAP || type == CONFIG_STRINGS_MAP || type == CONFIG_TABLE_MAP ||
+	       type == CONFIG_ANY_MAP;
+}
+
 static void apply_value(const ConfigKey *key, TomlValue *complete, const TomlValue *src)
 {
+	if (is_map(key->type) && toml_is_empty(src)) // a header without keys makes no map, as upstream
+		return;
 	switch (key->type) {
 	case CONFIG_TABLE:
 		schema_apply(key->keys, entry_table(complete, key, src), src);
