@@ -249,10 +249,10 @@ static bool load_document(Load *load, const char *data, size_t len, const char *
 	g_autoptr(TomlValue) doc = toml_parse(data, len, file, error);
 
 	if (doc == NULL)
-		return error_prefix(error, "failed to unmarshal TOML: ");
+		return error_prefix(error, "failed to unmarshal TOML");
 	g_autoptr(TomlValue) table = schema_check(config_keys, doc, "", warn_unknown, load->config, error);
 	if (table == NULL)
-		return error_prefix(error, "failed to unmarshal TOML: ");
+		return error_prefix(error, "failed to unmarshal TOML");
 	int64_t version = version_of(table);
 	if (version < 0)
 		return error_set(error, CTRD_ERR_UNKNOWN,
@@ -479,7 +479,7 @@ TomlValue *config_decode_plugin(Config *config, const ConfigSchema *schema, GErr
 	                                warn_plugin, &w, error);
 
 	if (view == NULL)
-		error_prefix(error, "invalid configuration of plugin %s: ", Q(schema->uri));
+		error_prefix(error, "invalid configuration of plugin %s", Q(schema->uri));
 	return view;
 }
 

@@ -177,11 +177,24 @@ void plugins_register(PluginSet *set, const PluginRegistration *registration);
 GPtrArray *plugins_graph(PluginSet *set, bool (*disabled)(const char *uri, void *data), void *data,
                          GError **error);
 
+/* Makes a plugin of every [proxy_plugins.<name>] of the configuration: id is the name, type that of the kind
+ * whose type or alias it gives; platform, exports (with the address) and capabilities are shown as
+ * configured; then the kind's init connects. An unknown type is a warning. `TYPE.NAME: plugin: id already
+ * registered` where a built-in has the name. */
+typedef struct {
+	const char *type, *alias; // PLUGIN_SNAPSHOT, "snapshot"
+	PluginInitFn init;        // plugin_proxy_address() is where to connect
+	void (*close)(void *instance);
+} PluginProxyKind;
+bool plugins_register_proxies(PluginSet *set, Config *config, const PluginProxyKind *kinds, size_t n_kinds,
+                              GError **error);
+const char *plugin_proxy_address(const PluginInit *init);
+
 typedef struct {
 	Config *config;
 	Loop *loop;
 	Pool *pool;
-} PluginEnv; // borrowed by the set until plugins_close
+} PluginEnv; // what it names is borrowed by the set until plugins_close
 
 /* Initialises and starts. Error texts as upstream: `load required plugin URI: ...`, `required plugin [URI
  * ...] not included`, `plugin failed after registering readiness URI: ...`. After an error call plugins_close

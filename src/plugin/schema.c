@@ -14,26 +14,29 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
 	return MIN(MIN(a, b), c);
 }
 
-/* Levenshtein's distance without regard to case; both words are shorter than WORD_MAX. */
+/* Letters to change, add, take out or swap with their neighbour, without regard to case. Both words are
+ * shorter than WORD_MAX. */
 static unsigned distance(const char *a, const char *b)
 {
-	unsigned row[WORD_MAX + 1];
-	size_t n = strlen(b);
+	uint8_t d[WORD_MAX][WORD_MAX];
+	size_t m = strlen(a), n = strlen(b);
 
-	for (unsigned j = 0; j <= n; j++)
-		row[j] = j;
-	for (unsigned i = 0; a[i] != '\0'; i++) {
-		unsigned diagonal = row[0];
+	for (size_t i = 0; i <= m; i++)
+		d[i][0] = (uint8_t)i;
+	for (size_t j = 0; j <= n; j++)
+		d[0][j] = (uint8_t)j;
+	for (size_t i = 1; i <= m; i++) {
+		for (size_t j = 1; j <= n; j++) {
+			char x = g_ascii_tolower(a[i - 1]), y = g_ascii_tolower(b[j - 1]);
+			unsigned best = min3(d[i - 1][j - 1] + (x != y), d[i - 1][j] + 1u, d[i][j - 1] + 1u);
 
-		row[0] = i + 1;
-		for (unsigned j = 0; j < n; j++) {
-			unsigned change = diagonal + (g_ascii_tolower(a[i]) != g_ascii_tolower(b[j]));
-
-			diagonal = row[j + 1];
-			row[j + 1] = min3(change, row[j] + 1, diagonal + 1);
+			if (i > 1 && j > 1 && x == g_ascii_tolower(b[j - 2]) &&
+			    g_ascii_tolower(a[i - 2]) == y)
+				best = MIN(best, d[i - 2][j - 2] + 1u);
+			d[i][j] = (uint8_t)best;
 		}
 	}
-	return row[n];
+	return d[m][n];
 }
 
 const char *nearest_word(const char *const *words, size_t n, const char *word)

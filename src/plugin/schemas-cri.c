@@ -77,7 +77,7 @@ static bool check_duration(const TomlValue *view, const char *key, const char *t
 
 	if (str_empty(conf_string(view, key)) || duration_parse(conf_string(view, key), &ns, error))
 		return true;
-	return error_prefix(error, "%s: ", text);
+	return error_prefix(error, "%s", text);
 }
 
 static bool has_entries(const TomlValue *view, const char *path)
