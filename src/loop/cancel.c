@@ -199,7 +199,7 @@ unsigned cancel_on(Cancel *c, void (*fn)(void *data), void *data)
 
 void cancel_off(Cancel *c, unsigned id)
 {
-	if (c == NULL)
+	if (c == NULL || id == 0) // cancel_on never gives 0
 		return;
 	LOCK_SCOPE(&c->lock);
 	for (Callback **at = &c->callbacks; *at != NULL; at = &(*at)->next) {

@@ -43,7 +43,8 @@ Cancel *rpc_call_cancel(
         RpcCall *call); // canceled when the client goes away, cancels, or the deadline passes. Borrowed
 Arena *rpc_call_arena(RpcCall *call);
 void *rpc_call_impl(RpcCall *call); // RpcService.impl
-const void *rpc_call_request(RpcCall *call); // the request of a unary or server-stream call; NULL for the others
+const void *
+rpc_call_request(RpcCall *call); // the request of a unary or server-stream call; NULL for the others
 /* Credentials of the peer's socket (SO_PEERCRED); pid 0 where unknown (TCP). */
 void rpc_call_peer(RpcCall *call, pid_t *ret_pid, uid_t *ret_uid);
 

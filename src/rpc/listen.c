@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rpc/listen.h"
+
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "base/util.h"
+#include "rpc/server.h"
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* Out of descriptors: the socket stays readable, so it is left alone for a while instead of spinning. */
+#define PAUSE (100 * NS_PER_MS)
+/* A burst of connections does not keep the loop from its other work. */
+#define BURST 64
+
+struct RpcListener {
+	Loop *loop;
+	void *owner;
+	void (*accepted)(RpcListener *l, int fd);
+	int fd;
+	uv_poll_t poll;
+	LoopTimer *timer;
+	int64_t last_warning;
+	bool freed;
+};
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void resume(void *data)
+{
+	RpcListener *l = data;
+	uv_poll_start(&l->poll, UV_READABLE, on_poll);
+}
+
+static void pause_accepting(RpcListener *l, int errnum)
+{
+	int64_t now = time_mono();
+	if (l->last_warning == 0 || now - l->last_warning > 10 * NS_PER_SEC) {
+		l->last_warning = now;
+		g_autofree char *text = errno_text(errnum);
+		log_warn("cannot accept connections for the moment", "error", text, NULL);
+	}
+	uv_poll_stop(&l->poll);
+	if (l->timer == NULL)
+		l->timer = loop_timer_new(l->loop, resume, l);
+	loop_timer_start(l->timer, PAUSE, 0);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	RpcListener *l = poll->data;
+	for (unsigned i = 0; i < BURST && !l->freed; i++) {
+		int fd = RETRY_EINTR(accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+		if (fd >= 0) {
+			l->accepted(l, fd);
+			continue;
+		}
+		if (errno == ECONNABORTED)
+			continue;
+		if (errno != EAGAIN)
+			pause_accepting(l, errno);
+		return;
+	}
+}
+
+RpcListener *rpc_listener_new(Loop *loop, int fd, void (*accepted)(RpcListener *l, int fd), void *owner)
+{
+	RpcListener *l = g_new0(RpcListener, 1);
+	l->loop = loop;
+	l->fd = fd;
+	l->accepted = accepted;
+	l->owner = owner;
+	if (uv_poll_init_socket(loop_uv(loop), &l->poll, fd) < 0) {
+		close(fd);
+		g_free(l);
+		return NULL;
+	}
+	l->poll.data = l;
+	uv_poll_start(&l->poll, UV_READABLE, on_poll);
+	return l;
+}
+
+void *rpc_listener_owner(RpcListener *listener)
+{
+	return listener->owner;
+}
+
+static void closed(uv_handle_t *handle)
+{
+	g_free(handle->data);
+}
+
+void rpc_listener_free(RpcListener *listener)
+{
+	if (listener == NULL)
+		return;
+	listener->freed = true;
+	loop_timer_free(listener->timer);
+	uv_close((uv_handle_t *)&listener->poll, closed);
+	fd_close(&listener->fd);
+}
+
+/* ---- unix sockets ---- */
+
+/* Whether somebody listens there. */
+static bool socket_is_live(const struct sockaddr_un *addr)
+{
+	autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return true;
+	/* EAGAIN: its backlog is full, so it is alive. */
+	return connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN ||
+	       errno == EACCES;
+}
+
+static bool remove_stale(const char *path, const struct sockaddr_un *addr, GError **error)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0) {
+		if (errno == ENOENT)
+			return true;
+		return error_set_errno(error, errno, "stat %s", path);
+	}
+	if (!S_ISSOCK(st.st_mode) || socket_is_live(addr))
+		return error_set_errno(error, EADDRINUSE, "listen unix %s: bind", path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return error_set_errno(error, errno, "remove %s", path);
+	return true;
+}
+
+int rpc_listen_unix(const char *path, mode_t mode, uid_t uid, gid_t gid, GError **error)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	if (path[0] != '/' || strlen(path) >= sizeof(addr.sun_path)) {
+		error_set_errno(error, EINVAL, "listen unix %s: bind", path);
+		return -1;
+	}
+	strcpy(addr.sun_path, path);
+	g_autofree char *dir = g_path_get_dirname(path);
+	if (!dir_make_all(dir, 0711, error) || !remove_stale(path, &addr, error))
+		return -1;
+	autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		error_set_errno(error, errno, "listen unix %s: socket", path);
+		return -1;
+	}
+	/* Nobody may connect before owner and mode are right: bind makes the file with the mode of the
+	 * socket, and it is not listening yet. */
+	if (fchmod(fd, mode & 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		error_set_errno(error, errno, "listen unix %s: bind", path);
+		return -1;
+	}
+	if (lchown(path, uid, gid) < 0 || chmod(path, mode) < 0 || listen(fd, SOMAXCONN) < 0) {
+		error_set_errno(error, errno, "listen unix %s", path);
+		unlink(path);
+		return -1;
+	}
+	return fd_steal(&fd);
+}

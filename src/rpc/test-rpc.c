@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/* Our client against our server, both protocols, over unix sockets. */
+
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "base/util.h"
+#include "loop/lock.h"
+#include "loop/thread.h"
+#include "rpc/test-service.h"
+#include <string.h>
+#include <sys/socket.h>
+
+typedef struct {
+	RpcProto proto;
+	Loop *loop;
+	Loop *client_loop;
+	Pool *pool;
+	RpcServer *server;
+	RpcClient *client;
+	char *dir, *path;
+} Fixture;
+
+/* ---- set-up ---- */
+
+static void setup_limits(Fixture *f, RpcProto proto, const RpcServerLimits *limits)
+{
+	g_autoptr(GError) error = NULL;
+	f->proto = proto;
+	f->dir = g_dir_make_tmp("rpc-test-XXXXXX", NULL);
+	f->path = path_join(f->dir, "s.sock");
+	f->loop = loop_start("server");
+	f->client_loop = loop_start("client");
+	f->pool = pool_new("worker", 64, 1024, NS_PER_SEC);
+	f->server = rpc_server_new(f->loop, f->pool, limits);
+	test_service_add(f->server, f->loop);
+	int fd = rpc_listen_unix(f->path, 0600, geteuid(), getegid(), &error);
+	g_assert_no_error(error);
+	g_assert_true(rpc_server_listen(f->server, proto, fd, false, &error));
+	f->client = rpc_client_new(f->client_loop, proto, f->path);
+}
+
+static void setup_grpc(Fixture *f, const void *data)
+{
+	setup_limits(f, RPC_PROTO_GRPC, data);
+}
+
+static void setup_ttrpc(Fixture *f, const void *data)
+{
+	setup_limits(f, RPC_PROTO_TTRPC, data);
+}
+
+typedef struct {
+	Lock lock;
+	Cond cond;
+	bool done;
+	RpcServer *server;
+} Stop;
+
+static void stop_done(void *data)
+{
+	Stop *s = data;
+	LOCK_SCOPE(&s->lock);
+	s->done = true;
+	cond_signal(&s->cond);
+}
+
+static void stop_begin(void *data)
+{
+	Stop *s = data;
+	rpc_server_stop(s->server, stop_done, s);
+}
+
+static void stop_server(Fixture *f)
+{
+	Stop s = {.server = f->server};
+	lock_init(&s.lock, "stop", LOCK_RANK_LEAF);
+	cond_init(&s.cond);
+	loop_post(f->loop, stop_begin, &s);
+	{
+		LOCK_SCOPE(&s.lock);
+		while (!s.done)
+			cond_wait(&s.cond, &s.lock);
+	}
+	cond_destroy(&s.cond);
+	lock_destroy(&s.lock);
+}
+
+static void teardown(Fixture *f, const void *data)
+{
+	rpc_client_unref(f->client);
+	stop_server(f);
+	pool_free(f->pool);
+	rpc_server_free(f->server);
+	loop_stop_join(f->client_loop);
+	loop_stop_join(f->loop);
+	g_assert_true(tree_remove(f->dir, NULL));
+	g_free(f->dir);
+	g_free(f->path);
+}
+
+/* ---- helpers ---- */
+
+static char *call_opts(Fixture *f, const char *method, const char *value, const RpcCallOptions *o,
+                       GError **error)
+{
+	TestMsg req = test_text(value);
+	autopb TestMsg *res = NULL;
+	if (!rpc_client_call(f->client, test_descriptor, method, o, &req, &res, error))
+		return NULL;
+	return g_strndup(res->value.len > 0 ? (char *)res->value.data : "", res->value.len);
+}
+
+static char *call(Fixture *f, const char *method, const char *value, GError **error)
+{
+	return call_opts(f, method, value, NULL, error);
+}
+
+#define assert_call(f, method, value, expected)                                                              \
+	do {                                                                                                 \
+		g_autoptr(GError) e_ = NULL;                                                                 \
+		g_autofree char *r_ = call(f, method, value, &e_);                                           \
+		g_assert_no_error(e_);                                                                       \
+		g_assert_cmpstr(r_, ==, expected);                                                           \
+	} while (0)
+
+#define assert_error(error, class, text)                                                                     \
+	do {                                                                                                 \
+		g_assert_nonnull(error);                                                                     \
+		g_assert_cmpstr((error)->message, ==, text);                                                 \
+		g_assert_cmpint(error_class(error), ==, class);                                              \
+		g_clear_error(&(error));                                                                     \
+	} while (0)
+
+static void assert_bytes(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	g_assert_cmpuint(a_len, ==, b_len);
+	g_assert_true(memcmp(a, b, b_len) == 0);
+}
+
+/* ---- unary ---- */
+
+static void test_unary(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	assert_call(f, "Echo", "hello", "hello");
+	assert_call(f, "EchoLoop", "", "");
+	assert_call(f, "Later", "5", "later");
+	assert_call(f, "Meta", "@method", "/ctrd.test.v1.Test/Meta");
+	g_autofree char *peer = g_strdup_printf("%d %u", getpid(), geteuid());
+	assert_call(f, "Meta", "@peer", peer);
+	g_assert_null(call(f, "Missing", "", &error));
+	assert_error(error, CTRD_ERR_NOT_IMPLEMENTED,
+	             f->proto == RPC_PROTO_GRPC ? "method Missing not implemented" : "method Missing");
+	g_assert_null(call(f, "Nothing", "", &error));
+	assert_error(error, CTRD_ERR_NOT_IMPLEMENTED, "unknown method Nothing for service ctrd.test.v1.Test");
+	g_assert_cmpuint(rpc_server_n_calls(f->server), ==, 0);
+}
+
+static void test_errors(Fixture *f, const void *data)
+{
+	for (int class = 0; class < CTRD_ERROR_N_CODES; class ++) {
+		g_autoptr(GError) error = NULL;
+		const char *suffix = error_class_text((CtrdErrorCode) class);
+		g_autofree char *text = g_strdup_printf("image \"ä%%\n\": %s", suffix);
+		g_autofree char *value = g_strdup_printf("%d %s", class, text);
+		g_assert_null(call(f, "Fail", value, &error));
+		assert_error(error, class, text);
+	}
+}
+
+static void test_metadata(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GHashTable) md = strmap_new();
+	strmap_set(md, "some-key", "some value");
+	strmap_set(md, "raw-bin", "\x01\xff\x80 binary");
+	RpcCallOptions o = {.ns = "k8s.io", .lease = "l1", .metadata = md};
+	struct {
+		const char *name, *value;
+	} cases[] = {
+	        {"@namespace", "k8s.io"},
+	        {"@required", "k8s.io"},
+	        {"@lease", "l1"},
+	        {"some-key", "some value"},
+	        {"raw-bin", "\x01\xff\x80 binary"},
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *r = call_opts(f, "Meta", cases[i].name, &o, &error);
+		g_assert_no_error(error);
+		g_assert_cmpstr(r, ==, cases[i].value);
+	}
+	g_assert_null(call(f, "Meta", "@required", &error));
+	assert_error(error, CTRD_ERR_FAILED_PRECONDITION, "namespace is required: failed precondition");
+	o.ns = "a/b";
+	g_assert_null(call_opts(f, "Meta", "@required", &o, &error));
+	g_assert_true(
+	        g_str_has_prefix(error->message, "namespace validation: identifier \"a/b\" must match "));
+	g_assert_true(error_is(error, CTRD_ERR_INVALID_ARGUMENT));
+	g_clear_error(&error);
+	g_assert_null(call(f, "Meta", "@lease", &error));
+	assert_error(error, CTRD_ERR_NOT_FOUND, "metadata \"@lease\": not found");
+}
+
+static void test_deadline(Fixture *f, const void *data)
+{
+	static const char *const methods[] = {"Sleep", "Block", "Later"};
+	for (size_t i = 0; i < G_N_ELEMENTS(methods); i++) {
+		g_autoptr(GError) error = NULL;
+		RpcCallOptions o = {.timeout_ns = 50 * NS_PER_MS};
+		int64_t start = time_mono();
+		g_assert_null(call_opts(f, methods[i], "1000", &o, &error));
+		assert_error(error, CTRD_ERR_DEADLINE_EXCEEDED, "context deadline exceeded");
+		g_assert_cmpint(time_mono() - start, <, 500 * NS_PER_MS);
+	}
+}
+
+static void *trigger(void *data)
+{
+	cancel_sleep(NULL, 50 * NS_PER_MS, NULL);
+	cancel_trigger(data, false);
+	return NULL;
+}
+
+static void test_cancel(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(Cancel) cancel = cancel_new(NULL);
+	RpcCallOptions o = {.cancel = cancel};
+	pthread_t t;
+	g_assert_cmpint(thread_start(&t, "trigger", 0, trigger, cancel), ==, 0);
+	g_assert_null(call_opts(f, "Sleep", "5000", &o, &error));
+	assert_error(error, CTRD_ERR_CANCELED, "context canceled");
+	pthread_join(t, NULL);
+	g_assert_null(call_opts(f, "Echo", "x", &o, &error)); // canceled before
+	assert_error(error, CTRD_ERR_CANCELED, "context canceled");
+	assert_call(f, "Echo", "still there", "still there");
+}
+
+static void test_large(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	bool grpc = f->proto == RPC_PROTO_GRPC;
+	size_t sizes[] = {1, 16384, 65535, 131072, 131073, 1000000, 4000000, 15000000};
+	for (size_t i = 0; i < G_N_ELEMENTS(sizes) && (grpc || sizes[i] < 4194304); i++) {
+		g_autofree uint8_t *big = g_malloc(sizes[i]);
+		for (size_t k = 0; k < sizes[i]; k++)
+			big[k] = (uint8_t)(k * 7 + (k >> 8));
+		TestMsg req = test_msg(big, sizes[i]);
+		autopb TestMsg *res = NULL;
+		g_assert_true(rpc_client_call(f->client, test_descriptor, "Echo", NULL, &req, &res, &error));
+		assert_bytes(res->value.data, res->value.len, big, sizes[i]);
+	}
+	size_t over = grpc ? 16777216 : 4194304;
+	g_autofree uint8_t *big = g_malloc0(over);
+	TestMsg req = test_msg(big, over);
+	autopb TestMsg *res = NULL;
+	g_assert_false(rpc_client_call(f->client, test_descriptor, "Echo", NULL, &req, &res, &error));
+	assert_error(error, CTRD_ERR_RESOURCE_EXHAUSTED,
+	             grpc ? "trying to send message larger than max (16777221 vs. 16777216)"
+	                  : "message length 4194339 exceed maximum message size of 4194304");
+	g_assert_null(call(f, "Zeros", grpc ? "16777216" : "4194304", &error));
+	assert_error(error, CTRD_ERR_RESOURCE_EXHAUSTED,
+	             grpc ? "grpc: trying to send message larger than max (16777221 vs. 16777216)"
+	                  : "message length 4194309 exceed maximum message size of 4194304");
+	assert_call(f, "Echo", "still there", "still there");
+}
+
+/* ---- streams ---- */
+
+static void test_server_stream(Fixture *f, const void *data)
+{
+	struct {
+		const char *arg;
+		unsigned n;
+		size_t size;
+	} cases[] = {{"0 5", 0, 5}, {"1 0", 1, 0}, {"1000 10", 1000, 10}, {"50 1000000", 50, 1000000}};
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		TestMsg req = test_text(cases[i].arg);
+		g_autoptr(RpcStream) s = rpc_client_stream(f->client, test_descriptor, "Count",
+		                                           RPC_SERVER_STREAM, NULL, &req, &error);
+		g_assert_no_error(error);
+		unsigned n = 0;
+		for (;;) {
+			autopb TestMsg *m = NULL;
+			g_assert_true(rpc_stream_recv(s, &m, &error));
+			if (m == NULL)
+				break;
+			n++;
+			g_assert_cmpuint(m->value.len, ==, cases[i].size);
+		}
+		g_assert_cmpuint(n, ==, cases[i].n);
+	}
+}
+
+static void test_client_stream(Fixture *f, const void *data)
+{
+	size_t sizes[] = {0, 10, 100000, 1000000};
+	for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(RpcStream) s = rpc_client_stream(f->client, test_descriptor, "Sum",
+		                                           RPC_CLIENT_STREAM, NULL, NULL, &error);
+		g_autofree uint8_t *bytes = g_malloc0(sizes[i] + 1);
+		TestMsg m = test_msg(bytes, sizes[i]);
+		for (unsigned k = 0; k < 40; k++)
+			g_assert_true(rpc_stream_send(s, &m, &error));
+		g_assert_true(rpc_stream_close_send(s, &error));
+		autopb TestMsg *r = NULL, *none = NULL;
+		g_assert_true(rpc_stream_recv(s, &r, &error));
+		g_autofree char *text = g_strndup((char *)r->value.data, r->value.len);
+		g_autofree char *expected = g_strdup_printf("40 %zu", sizes[i] * 40);
+		g_assert_cmpstr(text, ==, expected);
+		g_assert_true(rpc_stream_recv(s, &none, &error));
+		g_assert_null(none);
+	}
+}
+
+static void test_bidi(Fixture *f, const void *data)
+{
+	static const char *const methods[] = {"Chat", "Pipe"};
+	for (size_t i = 0; i < G_N_ELEMENTS(methods); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(RpcStream) s = rpc_client_stream(f->client, test_descriptor, methods[i],
+		                                           RPC_BIDI_STREAM, NULL, NULL, &error);
+		for (unsigned k = 0; k < 500; k++) {
+			g_autofree char *text = g_strdup_printf("message %u", k);
+			TestMsg m = test_text(text);
+			autopb TestMsg *r = NULL;
+			g_assert_true(rpc_stream_send(s, &m, &error));
+			g_assert_true(rpc_stream_recv(s, &r, &error));
+			assert_bytes(r->value.data, r->value.len, text, strlen(text));
+		}
+		g_assert_true(rpc_stream_close_send(s, &error));
+		autopb TestMsg *none = NULL;
+		g_assert_true(rpc_stream_recv(s, &none, &error));
+		g_assert_null(none);
+		g_autoptr(RpcStream) bad = rpc_client_stream(f->client, test_descriptor, methods[i],
+		                                             RPC_BIDI_STREAM, NULL, NULL, &error);
+		TestMsg m = test_text("fail");
+		g_assert_true(rpc_stream_send(bad, &m, &error));
+		g_assert_false(rpc_stream_recv(bad, &none, &error));
+		assert_error(error, CTRD_ERR_ABORTED, "told to fail");
+	}
+}
+
+static void test_tick(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	unsigned before = __atomic_load_n(&test_service_canceled, __ATOMIC_SEQ_CST);
+	TestMsg req = test_text("2");
+	RpcStream *s =
+	        rpc_client_stream(f->client, test_descriptor, "Tick", RPC_SERVER_STREAM, NULL, &req, &error);
+	for (unsigned i = 0; i < 20; i++) {
+		autopb TestMsg *m = NULL;
+		g_assert_true(rpc_stream_recv(s, &m, &error));
+	}
+	g_assert_cmpuint(rpc_server_n_calls(f->server), ==, 1);
+	rpc_stream_free(s);
+	if (f->proto == RPC_PROTO_TTRPC) // which cannot tell the server
+		rpc_client_close(f->client);
+	for (unsigned i = 0; i < 500 && rpc_server_n_calls(f->server) > 0; i++)
+		cancel_sleep(NULL, NS_PER_MS * 10, NULL);
+	g_assert_cmpuint(__atomic_load_n(&test_service_canceled, __ATOMIC_SEQ_CST), ==, before + 1);
+}
+
+/* A receiver that is slow stops its sender, and nobody else. */
+static void test_backpressure(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(RpcStream) s =
+	        rpc_client_stream(f->client, test_descriptor, "Lazy", RPC_CLIENT_STREAM, NULL, NULL, &error);
+	TestMsg m = test_text("300");
+	g_assert_true(rpc_stream_send(s, &m, &error));
+	g_autofree uint8_t *bytes = g_malloc0(1000000);
+	m = test_msg(bytes, 1000000);
+	int64_t start = time_mono();
+	for (unsigned i = 0; i < 20; i++) {
+		g_assert_true(rpc_stream_send(s, &m, &error));
+		if (f->proto == RPC_PROTO_GRPC)
+			assert_call(f, "EchoLoop", "me too", "me too");
+	}
+	g_assert_cmpint(time_mono() - start, >, 200 * NS_PER_MS);
+	g_assert_true(rpc_stream_close_send(s, &error));
+	autopb TestMsg *r = NULL;
+	g_assert_true(rpc_stream_recv(s, &r, &error));
+	assert_bytes(r->value.data, r->value.len, "20 20000000", 11);
+}
+
+/* A client that asks for much and reads nothing costs itself only. */
+static void test_never_reads(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	TestMsg req = test_text("100000 100000");
+	RpcClient *other = rpc_client_new(f->client_loop, f->proto, f->path);
+	RpcStream *streams[8];
+	for (size_t i = 0; i < G_N_ELEMENTS(streams); i++)
+		streams[i] = rpc_client_stream(other, test_descriptor, "Count", RPC_SERVER_STREAM, NULL, &req,
+		                               &error);
+	cancel_sleep(NULL, 200 * NS_PER_MS, NULL);
+	assert_call(f, "Echo", "me", "me");
+	for (size_t i = 0; i < G_N_ELEMENTS(streams); i++)
+		rpc_stream_free(streams[i]);
+	rpc_client_unref(other);
+	for (unsigned i = 0; i < 500 && rpc_server_n_calls(f->server) > 0; i++)
+		cancel_sleep(NULL, NS_PER_MS * 10, NULL);
+	g_assert_cmpuint(rpc_server_n_calls(f->server), ==, 0);
+}
+
+/* ---- many ---- */
+
+typedef struct {
+	Fixture *f;
+	unsigned seed;
+} Hammer;
+
+static void *hammer(void *data)
+{
+	Hammer *h = data;
+	for (unsigned i = 0; i < 300; i++) {
+		g_autofree char *text = g_strdup_printf("%u-%u", h->seed, i);
+		assert_call(h->f, i % 2 != 0 ? "Echo" : "EchoLoop", text, text);
+		if (i % 16 == 0)
+			assert_call(h->f, "Later", "1", "later");
+		if (i % 50 == 0) {
+			RpcCallOptions o = {.timeout_ns = NS_PER_MS};
+			g_autoptr(GError) error = NULL;
+			g_autofree char *r = call_opts(h->f, "Sleep", "100", &o, &error);
+			g_assert_null(r);
+			assert_error(error, CTRD_ERR_DEADLINE_EXCEEDED, "context deadline exceeded");
+		}
+	}
+	return NULL;
+}
+
+static void test_concurrent(Fixture *f, const void *data)
+{
+	pthread_t threads[8];
+	Hammer h[8];
+	for (unsigned i = 0; i < 8; i++) {
+		h[i] = (Hammer){f, i};
+		g_assert_cmpint(thread_start(&threads[i], "hammer", 0, hammer, &h[i]), ==, 0);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+}
+
+typedef struct {
+	unsigned done, failed; // client loop's thread
+	unsigned total;        // atomic
+} Async;
+
+static void async_done(const void *response, const GError *error, void *data)
+{
+	Async *a = data;
+	const TestMsg *m = response;
+	if (error != NULL)
+		a->failed++;
+	else
+		assert_bytes(m->value.data, m->value.len, "async", 5);
+	a->done++;
+	__atomic_add_fetch(&a->total, 1, __ATOMIC_SEQ_CST);
+}
+
+static void wait_total(Async *a, unsigned n)
+{
+	for (unsigned i = 0; i < 2000 && __atomic_load_n(&a->total, __ATOMIC_SEQ_CST) < n; i++)
+		cancel_sleep(NULL, NS_PER_MS * 5, NULL);
+	g_assert_cmpuint(__atomic_load_n(&a->total, __ATOMIC_SEQ_CST), ==, n);
+}
+
+static void test_async(Fixture *f, const void *data)
+{
+	Async a = {0};
+	TestMsg req = test_text("async");
+	for (unsigned i = 0; i < 500; i++)
+		rpc_client_call_async(f->client, test_descriptor, "Echo", NULL, &req, async_done, &a);
+	wait_total(&a, 500);
+	g_assert_cmpuint(a.failed, ==, 0);
+}
+
+/* ---- ends ---- */
+
+static void count_close(void *data)
+{
+	__atomic_add_fetch((unsigned *)data, 1, __ATOMIC_SEQ_CST);
+}
+
+static void test_client_close(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	static unsigned closes;
+	closes = 0;
+	rpc_client_on_close(f->client, count_close, &closes);
+	assert_call(f, "Echo", "x", "x");
+	Async a = {0};
+	TestMsg req = test_text("2000");
+	rpc_client_call_async(f->client, test_descriptor, "Sleep", NULL, &req, async_done, &a);
+	rpc_client_close(f->client);
+	wait_total(&a, 1);
+	g_assert_cmpuint(a.failed, ==, 1);
+	g_assert_null(call(f, "Echo", "x", &error));
+	assert_error(error, CTRD_ERR_UNAVAILABLE,
+	             f->proto == RPC_PROTO_TTRPC ? "ttrpc: closed"
+	                                         : "grpc: the client connection is closing");
+	g_assert_cmpuint(__atomic_load_n(&closes, __ATOMIC_SEQ_CST), ==, 1);
+}
+
+static void test_unref_pending(Fixture *f, const void *data)
+{
+	Async a = {0};
+	TestMsg req = test_text("300");
+	RpcClient *c = rpc_client_new(f->client_loop, f->proto, f->path);
+	for (unsigned i = 0; i < 10; i++)
+		rpc_client_call_async(c, test_descriptor, i % 2 != 0 ? "Sleep" : "Later", NULL, &req,
+		                      async_done, &a);
+	rpc_client_unref(c);
+	wait_total(&a, 10);
+	g_assert_cmpuint(a.failed, ==, 10);
+}
+
+static void test_server_gone(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(RpcClient) none = rpc_client_new(f->client_loop, f->proto, "/nonexistent/x.sock");
+	TestMsg req = test_text("x");
+	autopb TestMsg *res = NULL;
+	g_assert_false(rpc_client_call(none, test_descriptor, "Echo", NULL, &req, &res, &error));
+	assert_error(error, CTRD_ERR_UNAVAILABLE,
+	             "dial unix /nonexistent/x.sock: connect: no such file or directory");
+	int fds[2];
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+	g_autoptr(RpcClient) pair = rpc_client_new_fd(f->client_loop, f->proto, fds[0]);
+	close(fds[1]);
+	g_assert_false(rpc_client_call(pair, test_descriptor, "Echo", NULL, &req, &res, &error));
+	assert_error(error, CTRD_ERR_UNAVAILABLE,
+	             f->proto == RPC_PROTO_TTRPC ? "ttrpc: closed" : "error reading from server: EOF");
+}
+
+static void test_stop_running(Fixture *f, const void *data)
+{
+	static Async a; // they end after this function
+	TestMsg quick = test_text("100"), slow = test_text("60000");
+	rpc_client_call_async(f->client, test_descriptor, "Sleep", NULL, &quick, async_done, &a);
+	for (unsigned i = 0; i < 4; i++)
+		rpc_client_call_async(f->client, test_descriptor, i % 2 != 0 ? "Sleep" : "Later", NULL, &slow,
+		                      async_done, &a);
+	cancel_sleep(NULL, 50 * NS_PER_MS, NULL);
+	/* teardown stops: the quick one is answered, the slow ones are canceled when shutdown_ns is over */
+}
+
+static const RpcServerLimits short_stop = {.shutdown_ns = 300 * NS_PER_MS};
+
+/* The same with grpc and ttrpc. */
+#define ADD(name, fn, limits)                                                                                \
+	g_test_add("/rpc/grpc/" name, Fixture, limits, setup_grpc, fn, teardown);                            \
+	g_test_add("/rpc/ttrpc/" name, Fixture, limits, setup_ttrpc, fn, teardown)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	log_set_level(LOG_ERROR);
+	ADD("unary", test_unary, NULL);
+	ADD("errors", test_errors, NULL);
+	ADD("metadata", test_metadata, NULL);
+	ADD("deadline", test_deadline, NULL);
+	ADD("cancel", test_cancel, &short_stop);
+	ADD("large", test_large, NULL);
+	ADD("server-stream", test_server_stream, NULL);
+	ADD("client-stream", test_client_stream, NULL);
+	ADD("bidi", test_bidi, NULL);
+	ADD("tick", test_tick, NULL);
+	ADD("backpressure", test_backpressure, NULL);
+	ADD("never-reads", test_never_reads, NULL);
+	ADD("concurrent", test_concurrent, NULL);
+	ADD("async", test_async, NULL);
+	ADD("client-close", test_client_close, &short_stop);
+	ADD("unref-pending", test_unref_pending, NULL);
+	ADD("server-gone", test_server_gone, NULL);
+	ADD("stop-running", test_stop_running, &short_stop);
+	return g_test_run();
+}
