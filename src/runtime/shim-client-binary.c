@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "google/protobuf/any.pb-c.h"
+#include "message.h"
 #include "runtime/bootstrap/v1/bootstrap.pb-c.h"
 #include <string.h>
 #include <sys/stat.h>
@@ -194,9 +195,7 @@ static bool call(const char *binary, const Bundle *b, const ShimBinaryConfig *co
 bool shim_address_parse(const char *data, size_t len, ShimAddress *ret, GError **error)
 {
 	autopb Containerd__Runtime__Bootstrap__V1__BootstrapResult *result =
-	        (void *)protobuf_c_message_unpack(
-	                &containerd__runtime__bootstrap__v1__bootstrap_result__descriptor, NULL, len,
-	                (const uint8_t *)data);
+	        api_unpack(&containerd__runtime__bootstrap__v1__bootstrap_result__descriptor, NULL, data, len, NULL);
 	if (result != NULL && len > 0) {
 		*ret = (ShimAddress){result->version, g_strdup(result->address), g_strdup(result->protocol)};
 	} else {
@@ -278,8 +277,7 @@ bool shim_binary_delete(const char *binary, const Bundle *b, const ShimBinaryCon
 	if (!str_empty(result.err))
 		log_warn("warnings while cleaning up dead shim", "id", b->id, "warnings", result.err, NULL);
 	autopb Containerd__Task__V3__DeleteResponse *resp =
-	        (void *)protobuf_c_message_unpack(&containerd__task__v3__delete_response__descriptor, NULL,
-	                                          result.out_len, (const uint8_t *)result.out);
+	        api_unpack(&containerd__task__v3__delete_response__descriptor, NULL, result.out, result.out_len, NULL);
 	if (resp == NULL)
 		return error_set(error, CTRD_ERR_UNKNOWN,
 		                 "%s delete answered %zu bytes that are no DeleteResponse", binary,

@@ -14,6 +14,7 @@
 #include "events/sandbox.pb-c.h"
 #include "events/snapshot.pb-c.h"
 #include "events/task.pb-c.h"
+#include "message.h"
 #include "services/convert.h"
 #include <string.h>
 
@@ -100,7 +101,7 @@ char *event_field(const Any *event, const char *const *path, size_t n_path)
 			continue;
 		gsize len = 0;
 		const uint8_t *data = g_bytes_get_data(event->value, &len);
-		autopb ProtobufCMessage *m = protobuf_c_message_unpack(event_types[i], NULL, len, data);
+		autopb ProtobufCMessage *m = api_unpack(event_types[i], NULL, data, len, NULL);
 		return message_field(m, path, n_path);
 	}
 	return NULL;

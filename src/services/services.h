@@ -7,6 +7,8 @@
  * thread-safe. Source: upstream plugins/services.
  */
 
+#include "plugin/deprecations.h"
+#include "plugin/plugin.h"
 #include "rpc/server.h"
 #include "runtime/exchange.h"
 #include "runtime/tasks.h"
@@ -27,6 +29,9 @@ RpcService events_service_new(Exchange *exchange);
 /* The ttrpc twin, with Forward only. */
 RpcService ttrpc_events_service_new(Exchange *exchange);
 
+/* root: the directory that keeps the daemon's UUID. */
+bool introspection_service_new(PluginSet *plugins, Deprecations *deprecations, const char *root,
+                               RpcService *ret, GError **error);
 /* Timeouts in ns; 0: upstream's 2 s. */
 RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns, int64_t stats_timeout_ns);
 /* For tasks_new: /tasks/exit and /tasks/delete of a task whose shim is gone. */
