@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/exchange.h"
+#include "base/error.h"
 #include "base/identifiers.h"
 #include "base/log.h"
 #include "loop/lock.h"
@@ -99,26 +100,29 @@ static bool validate_topic(const char *topic, GError **error)
 typedef struct {
 	Exchange *exchange;
 	Envelope *envelope;
+	char *value; // the last one that came out of an event, kept until the next is asked for
 } FieldOf;
 
-static char *envelope_field(const char *const *path, size_t n, void *data)
+static const char *envelope_field(const char *const *path, size_t n, bool *present, void *data)
 {
-	const FieldOf *of = data;
+	FieldOf *of = data;
 	const Envelope *e = of->envelope;
-	if (n == 0)
-		return NULL;
-	if (g_str_equal(path[0], "namespace"))
-		return *e->ns != '\0' ? g_strdup(e->ns) : NULL;
-	if (g_str_equal(path[0], "topic"))
-		return *e->topic != '\0' ? g_strdup(e->topic) : NULL;
-	if (g_str_equal(path[0], "event") && of->exchange->field != NULL)
-		return of->exchange->field(&e->event, path + 1, n - 1);
-	return NULL;
+	const char *value = NULL;
+	if (n > 0 && g_str_equal(path[0], "namespace")) {
+		value = e->ns;
+	} else if (n > 0 && g_str_equal(path[0], "topic")) {
+		value = e->topic;
+	} else if (n > 0 && g_str_equal(path[0], "event") && of->exchange->field != NULL) {
+		g_free(of->value);
+		value = of->value = of->exchange->field(&e->event, path + 1, n - 1);
+	}
+	*present = !str_empty(value);
+	return value;
 }
 
 static void broadcast(Exchange *x, Envelope *envelope)
 {
-	FieldOf of = {x, envelope};
+	FieldOf of = {.exchange = x, .envelope = envelope};
 	g_autoptr(GPtrArray) ended = g_ptr_array_new();
 	{
 		LOCK_SCOPE(&x->lock);
@@ -133,6 +137,7 @@ static void broadcast(Exchange *x, Envelope *envelope)
 			g_ptr_array_add(ended, s);
 		}
 	}
+	g_free(of.value);
 	g_ptr_array_foreach(ended, (GFunc)(void (*)(void))subscription_free, NULL);
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "oci/filters.h"
 #include "oci/platform.h"
+#include "rpc/status.h"
 #include "services/convert.h"
 #include "services/introspection/v1/introspection.pb-c.h"
 #include "services/services.h"
@@ -67,14 +68,12 @@ static PbPlugin *plugin_out(Arena *arena, const Plugin *p)
 	return out;
 }
 
-static char *plugin_field(const char *const *path, size_t n, void *data)
+static const char *plugin_field(const char *const *path, size_t n, bool *present, void *data)
 {
 	const Plugin *p = data;
-	if (n > 0 && g_str_equal(path[0], "type"))
-		return g_strdup(p->registration->type);
-	if (n > 0 && g_str_equal(path[0], "id"))
-		return g_strdup(p->registration->id);
-	return NULL;
+	bool type = n > 0 && g_str_equal(path[0], "type");
+	*present = type || (n > 0 && g_str_equal(path[0], "id"));
+	return !*present ? NULL : type ? p->registration->type : p->registration->id;
 }
 
 static bool introspection_plugins(RpcCall *call, const void *request, void *response, GError **error)

@@ -468,13 +468,11 @@ static void answer_metrics(Gather *g)
 	rpc_call_reply(g->call, &out);
 }
 
-static char *metrics_field(const char *const *path, size_t n, void *data)
+static const char *metrics_field(const char *const *path, size_t n, bool *present, void *data)
 {
-	if (n > 0 && g_str_equal(path[0], "id"))
-		return g_strdup(shim_id(data));
-	if (n > 0 && g_str_equal(path[0], "namespace"))
-		return g_strdup(shim_ns(data));
-	return NULL;
+	bool id = n > 0 && g_str_equal(path[0], "id");
+	*present = id || (n > 0 && g_str_equal(path[0], "namespace"));
+	return !*present ? NULL : id ? shim_id(data) : shim_ns(data);
 }
 
 static bool metrics_keep(Shim *shim, void *data)

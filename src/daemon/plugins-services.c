@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The services. As upstream most come twice: <name>-service (type service.v1) makes it, and a plugin of type
+ * grpc.v1 offers it on the sockets; a few have only the second.
+ */
+#include "daemon/metadata.h"
+#include "daemon/plugins.h"
+#include "rpc/health.h"
+#include "runtime/tasks.h"
+#include "services/services.h"
+
+/* Makes the service from what the plugin requires. */
+typedef bool (*MakeFn)(PluginInit *init, RpcService *ret, GError **error);
+
+/* ---- what each is made of ---- */
+
+static Gc *get_gc(PluginInit *init, Metadata **ret_m, GError **error)
+{
+	*ret_m = plugin_get_metadata_plugin(init, error);
+	return *ret_m != NULL ? plugin_get_gc(init, error) : NULL;
+}
+
+static bool make_containers(PluginInit *init, RpcService *ret, GError **error)
+{
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	if (m == NULL)
+		return false;
+	*ret = containers_service_new(m->db);
+	return true;
+}
+
+static bool make_content(PluginInit *init, RpcService *ret, GError **error)
+{
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	if (m == NULL)
+		return false;
+	*ret = content_service_new(m->content);
+	return true;
+}
+
+static bool make_images(PluginInit *init, RpcService *ret, GError **error)
+{
+	Metadata *m = NULL;
+	Gc *gc = get_gc(init, &m, error);
+	if (gc == NULL)
+		return false;
+	*ret = images_service_new(m->db, gc);
+	return true;
+}
+
+static bool make_leases(PluginInit *init, RpcService *ret, GError **error)
+{
+	Metadata *m = NULL;
+	Gc *gc = get_gc(init, &m, error);
+	if (gc == NULL)
+		return false;
+	*ret = leases_service_new(m->db, gc);
+	return true;
+}
+
+static bool make_namespaces(PluginInit *init, RpcService *ret, GError **error)
+{
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	if (m == NULL)
+		return false;
+	*ret = namespaces_service_new(m->db);
+	return true;
+}
+
+static bool make_snapshots(PluginInit *init, RpcService *ret, GError **error)
+{
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	if (m == NULL)
+		return false;
+	*ret = snapshots_service_new(m->snapshotters);
+	return true;
+}
+
+static bool make_tasks(PluginInit *init, RpcService *ret, GError **error)
+{
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	Tasks *tasks = m != NULL ? plugin_get_by_id(init, PLUGIN_RUNTIME, "task", error) : NULL;
+	if (tasks == NULL)
+		return false;
+	*ret = tasks_service_new(m->db, tasks, plugin_timeout(init, "io.containerd.timeout.task.state"),
+	                         plugin_timeout(init, "io.containerd.timeout.metrics.shimstats"));
+	return true;
+}
+
+static bool make_introspection(PluginInit *init, RpcService *ret, GError **error)
+{
+	Deprecations *deprecations = plugin_get_by_id(init, PLUGIN_WARNING, "deprecations", error);
+	return deprecations != NULL &&
+	       introspection_service_new(plugin_set(init), deprecations, plugin_root_dir(init), ret, error);
+}
+
+static bool make_version(PluginInit *init, RpcService *ret, GError **error)
+{
+	*ret = version_service_new(CTRD_REVISION);
+	return true;
+}
+
+static bool make_health(PluginInit *init, RpcService *ret, GError **error)
+{
+	*ret = health_service_new();
+	return true;
+}
+
+/* ---- service.v1: the instance is the RpcService ---- */
+
+static bool service_init(PluginInit *init, void **ret, GError **error)
+{
+	MakeFn make = (MakeFn)plugin_data(init);
+	RpcService service = {0};
+	if (!make(init, &service, error))
+		return false;
+	*ret = g_memdup2(&service, sizeof(service));
+	return true;
+}
+
+static void service_close(void *instance)
+{
+	g_free(instance);
+}
+
+/* ---- grpc.v1 ---- */
+
+static bool twin_init(PluginInit *init, void **ret, GError **error)
+{
+	RpcService *service = plugin_get_by_id(init, PLUGIN_SERVICE, plugin_data(init), error);
+	if (service == NULL)
+		return false;
+	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, service);
+	return true;
+}
+
+static bool single_init(PluginInit *init, void **ret, GError **error)
+{
+	MakeFn make = (MakeFn)plugin_data(init);
+	RpcService service = {0};
+	if (!make(init, &service, error))
+		return false;
+	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, &service);
+	return true;
+}
+
+static bool events_init(PluginInit *init, void **ret, GError **error)
+{
+	Exchange *exchange = plugin_get_events(init, error);
+	if (exchange == NULL)
+		return false;
+	RpcService grpc = events_service_new(exchange), ttrpc = ttrpc_events_service_new(exchange);
+	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, &grpc);
+	plugin_add_service(init, PLUGIN_ON_TTRPC, &ttrpc);
+	return true;
+}
+
+static const char *const on_services[] = {PLUGIN_SERVICE, NULL};
+static const char *const on_metadata[] = {PLUGIN_METADATA, NULL};
+static const char *const on_images[] = {PLUGIN_METADATA, PLUGIN_GC, PLUGIN_WARNING, NULL};
+static const char *const on_namespaces[] = {PLUGIN_EVENT, PLUGIN_METADATA, NULL};
+static const char *const on_tasks[] = {PLUGIN_EVENT,        PLUGIN_RUNTIME, PLUGIN_METADATA,
+                                       PLUGIN_TASK_MONITOR, PLUGIN_WARNING, NULL};
+static const char *const on_leases[] = {PLUGIN_LEASE, PLUGIN_METADATA, PLUGIN_GC, NULL};
+static const char *const on_events[] = {PLUGIN_EVENT, NULL};
+static const char *const on_warnings[] = {PLUGIN_WARNING, NULL};
+
+/* Function pointers travel through the registration's void *; POSIX guarantees that they fit. */
+#define SERVICE(id, requires, make)                                                                          \
+	{                                                                                                    \
+		PLUGIN_SERVICE, id, requires, service_init, NULL, service_close, NULL, (void *)(make)        \
+	}
+#define TWIN(id, service)                                                                                    \
+	{                                                                                                    \
+		PLUGIN_GRPC, id, on_services, twin_init, NULL, NULL, NULL, (void *)(service)                 \
+	}
+#define SINGLE(id, requires, make)                                                                           \
+	{                                                                                                    \
+		PLUGIN_GRPC, id, requires, single_init, NULL, NULL, NULL, (void *)(make)                     \
+	}
+
+const PluginRegistration plugins_services[] = {
+        SERVICE("containers-service", on_namespaces, make_containers),
+        SERVICE("content-service", on_metadata, make_content),
+        SERVICE("images-service", on_images, make_images),
+        SERVICE("introspection-service", on_warnings, make_introspection),
+        SERVICE("namespaces-service", on_namespaces, make_namespaces),
+        SERVICE("snapshots-service", on_metadata, make_snapshots),
+        SERVICE("tasks-service", on_tasks, make_tasks),
+        TWIN("containers", "containers-service"),
+        TWIN("content", "content-service"),
+        TWIN("images", "images-service"),
+        TWIN("introspection", "introspection-service"),
+        TWIN("namespaces", "namespaces-service"),
+        TWIN("snapshots", "snapshots-service"),
+        TWIN("tasks", "tasks-service"),
+        SINGLE("leases", on_leases, make_leases),
+        SINGLE("version", NULL, make_version),
+        SINGLE("healthcheck", NULL, make_health),
+        {PLUGIN_GRPC, "events", on_events, events_init, NULL, NULL, NULL, NULL},
+        {0},
+};

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Content, snapshotters, metadata, garbage collection, leases. */
+#include "base/fs.h"
+#include "daemon/metadata.h"
+#include "daemon/plugins.h"
+#include "services/event-field.h"
+#include "services/services.h"
+#include "store/gc.h"
+
+/* ---- content ---- */
+
+static bool content_init(PluginInit *init, void **ret, GError **error)
+{
+	plugin_add_export(init, "root", plugin_root_dir(init));
+	return (*ret = content_local_new(plugin_root_dir(init), error)) != NULL;
+}
+
+const PluginRegistration plugin_content = {PLUGIN_CONTENT, "content", NULL, content_init,
+                                           NULL,           NULL,      NULL, NULL};
+
+/* ---- snapshotters: the instance is a driver, which the metadata plugin takes ---- */
+
+static const char *snapshotter_root(PluginInit *init)
+{
+	const char *configured = conf_string(plugin_config(init), "root_path");
+	return str_empty(configured) ? plugin_root_dir(init) : configured;
+}
+
+static void add_driver(PluginInit *init, const SnapshotDriver *driver)
+{
+	plugin_add_platform(init, platform_default_text());
+	plugin_add_export(init, "root", driver->root);
+	for (const char *const *c = driver->capabilities; c != NULL && *c != NULL; c++)
+		plugin_add_capability(init, *c);
+}
+
+static bool overlayfs_init(PluginInit *init, void **ret, GError **error)
+{
+	TomlValue *config = plugin_config(init);
+	g_auto(GStrv) mount_options = conf_strings(config, "mount_options");
+	OverlayOptions options = {
+	        .upperdir_label = conf_bool(config, "upperdir_label"),
+	        .sync_remove = conf_bool(config, "sync_remove"),
+	        .slow_chown = conf_bool(config, "slow_chown"),
+	        .mount_options = mount_options,
+	};
+	SnapshotDriver *driver = snapshot_overlayfs_new(snapshotter_root(init), &options, error);
+	if (driver == NULL)
+		return false;
+	add_driver(init, driver);
+	*ret = driver;
+	return true;
+}
+
+const PluginRegistration plugin_overlayfs = {
+        PLUGIN_SNAPSHOT, "overlayfs", NULL, overlayfs_init, NULL, NULL, NULL, NULL};
+
+static bool native_init(PluginInit *init, void **ret, GError **error)
+{
+	SnapshotDriver *driver = snapshot_native_new(snapshotter_root(init), error);
+	if (driver == NULL)
+		return false;
+	add_driver(init, driver);
+	*ret = driver;
+	return true;
+}
+
+const PluginRegistration plugin_native = {
+        PLUGIN_SNAPSHOT, "native", NULL, native_init, NULL, NULL, NULL, NULL};
+
+/* ---- events ---- */
+
+static bool exchange_init(PluginInit *init, void **ret, GError **error)
+{
+	Exchange *exchange = exchange_new();
+	exchange_set_field_fn(exchange, event_field);
+	*ret = exchange;
+	return true;
+}
+
+static void exchange_close(void *instance)
+{
+	exchange_free(instance);
+}
+
+const PluginRegistration plugin_exchange = {PLUGIN_EVENT, "exchange",     NULL, exchange_init,
+                                            NULL,         exchange_close, NULL, NULL};
+
+/* ---- metadata ---- */
+
+static void metadata_close(void *instance)
+{
+	Metadata *m = instance;
+	g_hash_table_unref(m->snapshotters);
+	content_store_free(m->content);
+	meta_close(m->db);
+	g_free(m);
+}
+
+static void add_snapshotters(PluginInit *init, Metadata *m)
+{
+	const GPtrArray *all = plugins_all(plugin_set(init));
+	for (guint i = 0; i < all->len; i++) {
+		const Plugin *p = all->pdata[i];
+		if (p->state != PLUGIN_OK || !g_str_equal(p->registration->type, PLUGIN_SNAPSHOT))
+			continue;
+		const char *name = p->registration->id;
+		g_hash_table_insert(m->snapshotters, g_strdup(name),
+		                    snapshotter_local_new(m->db, name, p->instance));
+	}
+}
+
+static bool metadata_init(PluginInit *init, void **ret, GError **error)
+{
+	TomlValue *config = plugin_config(init);
+	ContentStore *content = plugin_get_content(init, error);
+	Exchange *exchange = plugin_get_events(init, error);
+	if (content == NULL || exchange == NULL)
+		return false;
+	const char *policy = conf_string(config, "content_sharing_policy");
+	bool isolated = g_str_equal(policy, "isolated");
+	if (!isolated && !str_empty(policy) && !g_str_equal(policy, "shared"))
+		return error_set_class(error, CTRD_ERR_INVALID_ARGUMENT, "unknown policy: %s", policy);
+	plugin_add_export(init, "policy", isolated ? "isolated" : "shared");
+	g_autofree char *path = path_join(plugin_root_dir(init), "meta.sqlite");
+	if (!dir_make_all(plugin_root_dir(init), 0700, error))
+		return false;
+	MetaOptions options = {
+	        .no_sync = conf_bool(config, "no_sync"),
+	        .isolated = isolated,
+	        .sink = store_event_sink(exchange),
+	};
+	MetaDb *db = meta_open(path, &options, error);
+	if (db == NULL)
+		return false;
+	Metadata *m = g_new0(Metadata, 1);
+	m->db = db;
+	m->content = content_meta_new(db, content);
+	m->snapshotters =
+	        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)snapshotter_free);
+	add_snapshotters(init, m);
+	*ret = m;
+	return true;
+}
+
+static const char *const metadata_requires[] = {PLUGIN_CONTENT, PLUGIN_EVENT, PLUGIN_SNAPSHOT, NULL};
+const PluginRegistration plugin_metadata = {
+        PLUGIN_METADATA, "bolt", metadata_requires, metadata_init, NULL, metadata_close, NULL, NULL};
+
+/* ---- gc ---- */
+
+static bool gc_init(PluginInit *init, void **ret, GError **error)
+{
+	TomlValue *config = plugin_config(init);
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	ContentStore *backend = plugin_get_content(init, error);
+	if (m == NULL || backend == NULL)
+		return false;
+	GcOptions options = {
+	        .pause_threshold = conf_float(config, "pause_threshold"),
+	        .deletion_threshold = conf_int(config, "deletion_threshold"),
+	        .mutation_threshold = conf_int(config, "mutation_threshold"),
+	        .schedule_delay_ns = conf_duration(config, "schedule_delay"),
+	        .startup_delay_ns = conf_duration(config, "startup_delay"),
+	};
+	*ret = gc_new(m->db, backend, m->snapshotters, &options);
+	return true;
+}
+
+static void gc_close(void *instance)
+{
+	gc_free(instance);
+}
+
+static const char *const gc_requires[] = {PLUGIN_METADATA, PLUGIN_CONTENT, NULL};
+const PluginRegistration plugin_gc = {PLUGIN_GC, "scheduler", gc_requires, gc_init,
+                                      NULL,      gc_close,    NULL,        NULL};
+
+/* ---- leases: the manager is the metadata database with the collector ---- */
+
+static bool leases_init(PluginInit *init, void **ret, GError **error)
+{
+	return (*ret = plugin_get_metadata_plugin(init, error)) != NULL;
+}
+
+static const char *const leases_requires[] = {PLUGIN_METADATA, PLUGIN_GC, NULL};
+const PluginRegistration plugin_leases = {PLUGIN_LEASE, "manager", leases_requires, leases_init, NULL, NULL,
+                                          NULL,         NULL};

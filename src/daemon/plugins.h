@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* The built-in plugins' registrations, each defined in the plugins-*.c that its comment names; builtins.c
+ * lists them all. */
+
+#include "plugin/plugin.h"
+
+/* plugins-store.c */
+extern const PluginRegistration plugin_content, plugin_overlayfs, plugin_native, plugin_exchange,
+        plugin_metadata, plugin_gc, plugin_leases;
+/* plugins-runtime.c */
+extern const PluginRegistration plugin_shim_manager, plugin_task_runtime, plugin_deprecations_store;
+/* plugins-services.c: the in-process services and their gRPC twins, ended by an entry without a type */
+extern const PluginRegistration plugins_services[];
+
+/* "linux/amd64": this machine, as platforms are written. Static. */
+const char *platform_default_text(void);
