@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/time.h"
+#include "ctr/ctr.h"
+#include <errno.h>
+#include <sys/stat.h>
+
+/* One command runs in a process: its connection is the process's. */
+static struct {
+	Loop *loop;
+	RpcClient *client;
+	Cancel *cancel;
+	char *lease;
+} ctr;
+
+Cancel *ctr_cancel(Cli *cli)
+{
+	if (ctr.cancel == NULL) {
+		ctr.cancel = cancel_new(NULL);
+		int64_t timeout = cli_duration(cli, "timeout");
+		if (timeout > 0)
+			cancel_set_deadline(ctr.cancel, time_mono() + timeout);
+	}
+	return ctr.cancel;
+}
+
+RpcClient *ctr_client(Cli *cli, GError **error)
+{
+	if (ctr.client != NULL)
+		return ctr.client;
+	const char *address = cli_string(cli, "address");
+	const char *path = g_str_has_prefix(address, "unix://") ? address + 7 : address;
+	struct stat st;
+	if (stat(path, &st) != 0) {
+		error_set_errno(error, errno, "cannot access socket %s: stat %s", path, path);
+		return NULL;
+	}
+	ctr.loop = loop_start("ctr");
+	ctr.client = rpc_client_new(ctr.loop, RPC_PROTO_GRPC, address);
+	return ctr.client;
+}
+
+const char *ctr_ns(Cli *cli)
+{
+	return cli_string(cli, "namespace");
+}
+
+void ctr_set_lease(Cli *cli, const char *lease)
+{
+	g_free(ctr.lease);
+	ctr.lease = g_strdup(lease);
+}
+
+RpcCallOptions ctr_call_options(Cli *cli)
+{
+	return (RpcCallOptions){.ns = ctr_ns(cli), .lease = ctr.lease, .cancel = ctr_cancel(cli)};
+}
+
+bool ctr_call(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, const void *request,
+              void *ret, GError **error)
+{
+	RpcClient *client = ctr_client(cli, error);
+	RpcCallOptions options = ctr_call_options(cli);
+	return client != NULL && rpc_client_call(client, service, method, &options, request, ret, error);
+}
+
+RpcStream *ctr_stream(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, RpcKind kind,
+                      const void *request, GError **error)
+{
+	RpcClient *client = ctr_client(cli, error);
+	RpcCallOptions options = ctr_call_options(cli);
+	return client != NULL ? rpc_client_stream(client, service, method, kind, &options, request, error)
+	                      : NULL;
+}
+
+void ctr_close(void)
+{
+	g_clear_pointer(&ctr.client, rpc_client_unref);
+	g_clear_pointer(&ctr.loop, loop_stop_join);
+	g_clear_pointer(&ctr.cancel, cancel_unref);
+	g_clear_pointer(&ctr.lease, g_free);
+}
