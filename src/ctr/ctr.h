@@ -41,3 +41,10 @@ Table *table_new(int minwidth, int padding);
 /* One row of cells, tab-separated text. */
 void table_row(Table *t, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void table_print(Table *t); // and frees
+void table_free(Table *t);
+
+/* ---- flags that many commands share ---- */
+
+extern const CliFlag flags_quiet[];  // --quiet, -q
+extern const CliFlag flags_format[]; // --format json
+bool ctr_wants_json(Cli *cli);

@@ -61,6 +61,11 @@ void table_print(Table *t)
 		}
 		putchar('\n');
 	}
+	table_free(t);
+}
+
+void table_free(Table *t)
+{
 	g_ptr_array_unref(t->rows);
 	g_free(t);
 }
