@@ -15,6 +15,7 @@ typedef struct {
 
 struct Cli {
 	const CliCommand *root, *command;
+	GPtrArray *chain;   // the commands entered, root first
 	GString *path;      // "ctr images pull"
 	GHashTable *values; // name -> Value, of root and command
 	GPtrArray *args;    // NULL-terminated
@@ -284,11 +285,11 @@ static bool named(const char *name, const char *const *aliases, const char *word
 
 static Value *find_flag(Cli *cli, const char *word)
 {
-	/* the command's own first: its names may hide global ones */
-	const CliCommand *const in[] = {cli->command, cli->root};
-	for (size_t k = 0; k < G_N_ELEMENTS(in); k++) {
-		for (size_t i = 0; in[k]->flags[i] != NULL; i++) {
-			for (const CliFlag *f = in[k]->flags[i]; f->name != NULL; f++) {
+	/* the innermost command first: its names may hide those of the outer ones */
+	for (guint k = cli->chain->len; k-- > 0;) {
+		const CliCommand *c = cli->chain->pdata[k];
+		for (size_t i = 0; c->flags[i] != NULL; i++) {
+			for (const CliFlag *f = c->flags[i]; f->name != NULL; f++) {
 				if (named(f->name, f->aliases, word))
 					return get(cli, f->name);
 			}
@@ -328,6 +329,7 @@ static const CliCommand *find_command(const CliCommand *in, const char *word)
 static bool enter(Cli *cli, const CliCommand *c, GError **error)
 {
 	cli->command = c;
+	g_ptr_array_add(cli->chain, (gpointer)c);
 	g_string_append_printf(cli->path, "%s%s", cli->path->len > 0 ? " " : "", c->name);
 	for (size_t i = 0; c->flags[i] != NULL; i++) {
 		if (!declare(cli, c->flags[i], error))
@@ -398,6 +400,7 @@ int cli_main(const CliCommand *root, int argc, char **argv)
 	Cli cli = {.root = root, .path = g_string_new(NULL)};
 	cli.values = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, value_free);
 	cli.args = g_ptr_array_new();
+	cli.chain = g_ptr_array_new();
 	g_autoptr(GError) error = NULL;
 	if (!run(&cli, argv + MIN(argc, 1), &error)) {
 		fflush(stdout);
@@ -408,5 +411,6 @@ int cli_main(const CliCommand *root, int argc, char **argv)
 	g_string_free(cli.path, TRUE);
 	g_hash_table_unref(cli.values);
 	g_ptr_array_unref(cli.args);
+	g_ptr_array_unref(cli.chain);
 	return cli.status;
 }

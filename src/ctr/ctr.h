@@ -32,6 +32,11 @@ RpcStream *ctr_stream(Cli *cli, const ProtobufCServiceDescriptor *service, const
 RpcCallOptions ctr_call_options(Cli *cli);
 void ctr_close(void);
 
+/* Leases (cmd-leases.c). id "": the daemon makes one; expires_ns 0: never. */
+bool ctr_lease_create(Cli *cli, const char *id, int64_t expires_ns, GHashTable *labels, char **ret_id,
+                      GError **error);
+bool ctr_lease_delete(Cli *cli, const char *id, bool sync, GError **error);
+
 /* ---- tables: columns as wide as their widest cell, as Go's tabwriter prints them for upstream ---- */
 
 typedef struct Table Table;
