@@ -37,10 +37,7 @@ static bool label_run(Cli *cli, GError **error)
 	g_autoptr(GHashTable) labels = label_args(cli, 1);
 	g_autoptr(GPtrArray) entries = label_entries(
 	        labels, &containerd__services__namespaces__v1__namespace__labels_entry__descriptor);
-	g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
-	g_autoptr(GPtrArray) keys = strmap_sorted_keys(labels);
-	for (guint i = 0; i < keys->len; i++)
-		g_ptr_array_add(paths, g_strconcat("labels.", keys->pdata[i], NULL));
+	g_autoptr(GPtrArray) paths = label_paths(labels);
 	if (paths->len == 0)
 		return true;
 	PbNamespace ns = CONTAINERD__SERVICES__NAMESPACES__V1__NAMESPACE__INIT;

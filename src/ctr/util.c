@@ -58,6 +58,34 @@ GHashTable *label_map(size_t n, const void *entries)
 	return map;
 }
 
+GPtrArray *label_paths(GHashTable *map)
+{
+	GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GPtrArray) keys = strmap_sorted_keys(map);
+	for (guint i = 0; i < keys->len; i++)
+		g_ptr_array_add(paths, g_strconcat("labels.", keys->pdata[i], NULL));
+	return paths;
+}
+
+static gboolean value_is_empty(gpointer key, gpointer value, gpointer data)
+{
+	return str_empty(value);
+}
+
+void label_drop_empty(GHashTable *map)
+{
+	g_hash_table_foreach_remove(map, value_is_empty, NULL);
+}
+
+JsonObject *strmap_to_json(GHashTable *map)
+{
+	JsonObject *o = json_object_new_object();
+	g_autoptr(GPtrArray) keys = strmap_sorted_keys(map);
+	for (guint i = 0; i < keys->len; i++)
+		json_set_string(o, keys->pdata[i], strmap_get(map, keys->pdata[i]));
+	return o;
+}
+
 TimeNs time_in(const Google__Protobuf__Timestamp *t)
 {
 	int64_t ns = 0;

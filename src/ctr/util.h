@@ -23,6 +23,13 @@ GPtrArray *label_entries(GHashTable *map, const ProtobufCMessageDescriptor *entr
 /* And of one that came. */
 GHashTable *label_map(size_t n, const void *entries);
 
+/* "labels.<key>" for each key: what a field mask wants. The array owns the strings. */
+GPtrArray *label_paths(GHashTable *map);
+/* Takes out keys with an empty value: with their path in the mask they are cleared. */
+void label_drop_empty(GHashTable *map);
+/* An object, sorted by key. */
+JsonObject *strmap_to_json(GHashTable *map);
+
 TimeNs time_in(const Google__Protobuf__Timestamp *t);
 /* RFC 3339 in local time, as Go's Local().Format(time.RFC3339). Owned by the caller. */
 char *time_local(TimeNs t);
