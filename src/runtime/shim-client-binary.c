@@ -194,8 +194,8 @@ static bool call(const char *binary, const Bundle *b, const ShimBinaryConfig *co
 
 bool shim_address_parse(const char *data, size_t len, ShimAddress *ret, GError **error)
 {
-	autopb Containerd__Runtime__Bootstrap__V1__BootstrapResult *result =
-	        api_unpack(&containerd__runtime__bootstrap__v1__bootstrap_result__descriptor, NULL, data, len, NULL);
+	autopb Containerd__Runtime__Bootstrap__V1__BootstrapResult *result = api_unpack(
+	        &containerd__runtime__bootstrap__v1__bootstrap_result__descriptor, NULL, data, len, NULL);
 	if (result != NULL && len > 0) {
 		*ret = (ShimAddress){result->version, g_strdup(result->address), g_strdup(result->protocol)};
 	} else {
@@ -276,8 +276,8 @@ bool shim_binary_delete(const char *binary, const Bundle *b, const ShimBinaryCon
 		return false;
 	if (!str_empty(result.err))
 		log_warn("warnings while cleaning up dead shim", "id", b->id, "warnings", result.err, NULL);
-	autopb Containerd__Task__V3__DeleteResponse *resp =
-	        api_unpack(&containerd__task__v3__delete_response__descriptor, NULL, result.out, result.out_len, NULL);
+	autopb Containerd__Task__V3__DeleteResponse *resp = api_unpack(
+	        &containerd__task__v3__delete_response__descriptor, NULL, result.out, result.out_len, NULL);
 	if (resp == NULL)
 		return error_set(error, CTRD_ERR_UNKNOWN,
 		                 "%s delete answered %zu bytes that are no DeleteResponse", binary,
