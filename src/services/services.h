@@ -15,6 +15,7 @@
 #include "store/content.h"
 #include "store/gc.h"
 #include "store/meta.h"
+#include "transfer/differ.h"
 
 /* revision: the commit this was built from. */
 RpcService version_service_new(const char *revision);
@@ -25,6 +26,8 @@ RpcService leases_service_new(MetaDb *db, Gc *gc);
 RpcService content_service_new(ContentStore *content);
 /* snapshotters: name -> Snapshotter*. */
 RpcService snapshots_service_new(GHashTable *snapshotters);
+/* differs: Differ* in order of preference; at least one. sync_fs: always, whatever the request says. */
+RpcService diff_service_new(GPtrArray *differs, bool sync_fs);
 RpcService events_service_new(Exchange *exchange);
 /* The ttrpc twin, with Forward only. */
 RpcService ttrpc_events_service_new(Exchange *exchange);
