@@ -316,3 +316,45 @@ Google__Protobuf__Any *api_any_pack(const void *message, ProtobufCAllocator *all
 	}
 	return any;
 }
+
+/* ---- making ---- */
+
+static void init_field(const ProtobufCFieldDescriptor *field, void *at)
+{
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_STRING:
+	case PROTOBUF_C_TYPE_MESSAGE:
+		memcpy(at, &field->default_value, sizeof(void *));
+		break;
+	case PROTOBUF_C_TYPE_BYTES:
+		memcpy(at, field->default_value, sizeof(ProtobufCBinaryData));
+		break;
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+	case PROTOBUF_C_TYPE_DOUBLE:
+		memcpy(at, field->default_value, 8);
+		break;
+	default:
+		memcpy(at, field->default_value, 4);
+		break;
+	}
+}
+
+void api_init(const ProtobufCMessageDescriptor *type, void *message)
+{
+	if (type->message_init != NULL) {
+		type->message_init(message);
+		return;
+	}
+	memset(message, 0, type->sizeof_message);
+	((ProtobufCMessage *)message)->descriptor = type;
+	for (unsigned i = 0; i < type->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &type->fields[i];
+		if (field->default_value != NULL && field->label != PROTOBUF_C_LABEL_REPEATED &&
+		    (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0)
+			init_field(field, (char *)message + field->offset);
+	}
+}

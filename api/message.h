@@ -40,6 +40,10 @@ typedef enum {
 void *api_unpack(const ProtobufCMessageDescriptor *type, ProtobufCAllocator *allocator, const void *data,
                  size_t len, GError **error);
 
+/* Initialises a message of a type known at run time only. protobuf_c_message_init() of 1.4.1 calls a helper
+ * that our types do not have (gen_init_helpers: false) and crashes. */
+void api_init(const ProtobufCMessageDescriptor *type, void *message);
+
 /* The full name in a type URL: what follows the last slash. Upstream (typeurl) sends the bare name; others
  * put "type.googleapis.com/" before it. Points into url; "" for NULL. */
 const char *api_type_name(const char *url);

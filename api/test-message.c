@@ -260,6 +260,18 @@ static void test_find(void)
 		g_assert_true(api_message_find(all[i]->name) == all[i]);
 }
 
+static void test_init(void)
+{
+	/* As the macro does: no string is NULL, and packing gives nothing. */
+	Containerd__Types__Mount m;
+	memset(&m, 0xff, sizeof(m));
+	api_init(&containerd__types__mount__descriptor, &m);
+	g_assert_cmpstr(m.source, ==, "");
+	g_assert_cmpuint(m.n_options, ==, 0);
+	g_assert_null(m.options);
+	g_assert_cmpuint(protobuf_c_message_get_packed_size(&m.base), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -269,6 +281,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/message/depth", test_depth);
 	g_test_add_func("/message/memory", test_memory);
 	g_test_add_func("/message/large-bytes", test_large_bytes);
+	g_test_add_func("/message/init", test_init);
 	g_test_add_func("/any/pack-and-unpack", test_any);
 	g_test_add_func("/any/prefix", test_any_prefix);
 	g_test_add_func("/any/unknown", test_any_unknown);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctr/util.h"
+#include "api/message.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ GPtrArray *label_entries(GHashTable *map, const ProtobufCMessageDescriptor *entr
 	g_autoptr(GPtrArray) keys = strmap_sorted_keys(map);
 	for (guint i = 0; i < keys->len; i++) {
 		StringEntry *e = g_new0(StringEntry, 1);
-		protobuf_c_message_init(entry, e);
+		api_init(entry, e);
 		e->key = keys->pdata[i];
 		e->value = strmap_get(map, e->key);
 		g_ptr_array_add(out, e);

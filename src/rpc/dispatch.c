@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "message.h"
 #include "rpc/call-private.h"
 #include <string.h>
 
@@ -183,7 +184,7 @@ static void run(RpcCall *call)
 	bool has_response = method->kind == RPC_UNARY || method->kind == RPC_CLIENT_STREAM;
 	if (has_response) {
 		call->response = g_malloc0(call->desc->output->sizeof_message);
-		protobuf_c_message_init(call->desc->output, call->response);
+		api_init(call->desc->output, call->response);
 	}
 	log_scope_enter(&scope);
 	rpc_xfer_ref(&call->x); // a deferred call may be answered and gone before its handler returns

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/shim-client.h"
+#include "api/message.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "loop/lock.h"
@@ -239,7 +240,7 @@ void shim_call_async(Shim *s, const Ctx *ctx, int64_t timeout_ns, const char *me
 static Containerd__Types__Mount *mount_message(const Mount *m)
 {
 	Containerd__Types__Mount *out = g_new(Containerd__Types__Mount, 1);
-	protobuf_c_message_init(&containerd__types__mount__descriptor, out);
+	api_init(&containerd__types__mount__descriptor, out);
 	out->type = str_or(m->type, "");
 	out->source = str_or(m->source, "");
 	out->target = str_or(m->target, "");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "services/convert.h"
+#include "api/message.h"
 #include <string.h>
 
 bool call_ctx(RpcCall *call, Ctx *ret, GError **error)
@@ -14,7 +15,7 @@ bool call_ctx(RpcCall *call, Ctx *ret, GError **error)
 void *pb_new(Arena *arena, const ProtobufCMessageDescriptor *type)
 {
 	void *m = arena_alloc(arena, type->sizeof_message);
-	protobuf_c_message_init(type, m);
+	api_init(type, m);
 	return m;
 }
 

@@ -4,6 +4,7 @@
  * on asynchronously and holds no thread; Create and Delete are several steps and run on a worker.
  */
 #include "runtime/tasks.h"
+#include "api/message.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "events/task.pb-c.h"
@@ -286,7 +287,7 @@ static bool tasks_delete_process(RpcCall *call, const void *request, void *respo
 
 static void process_out(PbProcess *out, const StateResponse *in)
 {
-	protobuf_c_message_init(&containerd__v1__types__process__descriptor, out);
+	api_init(&containerd__v1__types__process__descriptor, out);
 	/* the id is the exec's where it is one; container_id stays empty, as upstream's answer */
 	out->id = str_empty(in->exec_id) ? in->id : in->exec_id;
 	out->pid = in->pid;
@@ -406,7 +407,7 @@ static void gather(RpcCall *call, const Ctx *ctx, KeepFn keep, void *data, int64
 	for (size_t i = 0; i < g->n; i++) {
 		/* State and Stats requests both begin with the id */
 		Containerd__Task__V3__StateRequest req;
-		protobuf_c_message_init(request_type, &req);
+		api_init(request_type, &req);
 		req.id = shim_id(g->asked[i].shim);
 		g->asked[i].asked_at = time_now();
 		shim_call_async(g->asked[i].shim, ctx, timeout_ns, method, &req, gather_done, &g->asked[i]);
