@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * The one list of built-in plugins. Each registration lives in src/daemon/plugins-<area>.c and is declared in
+ * builtins.h; the order here is that of initialisation where the requirements leave a choice, and of `ctr
+ * plugins ls`.
+ */
+
+#include "daemon/builtins.h"
+
+static const PluginRegistration *const builtins[] = {
+        &plugin_internal_opt,    &plugin_server_grpc,  &plugin_server_ttrpc,
+        &plugin_server_grpc_tcp, &plugin_server_debug, &plugin_server_metrics,
+};
+
+void daemon_register_builtins(PluginSet *set)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(builtins); i++)
+		plugins_register(set, builtins[i]);
+}

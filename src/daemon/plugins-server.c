@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * server.v1.*: what listens. The gRPC and the ttrpc server offer the services that other plugins added; they
+ * are initialised after all of them, start when every plugin is there, and are closed first.
+ */
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "base/util.h"
+#include "daemon/builtins.h"
+#include "loop/lock.h"
+#include "rpc/server.h"
+#include <string.h>
+
+typedef struct {
+	Loop *loop;
+	RpcServer *server;
+	RpcProto proto;
+	char *address;
+	uid_t uid;
+	gid_t gid;
+	const char *what; // for texts: "main", "main ttrpc"
+	Lock lock;        // guards stopped
+	Cond done;
+	bool stopped;
+} Listener;
+
+static void listener_free(Listener *l)
+{
+	rpc_server_free(l->server);
+	cond_destroy(&l->done);
+	lock_destroy(&l->lock);
+	g_free(l->address);
+	g_free(l);
+}
+
+static void add_service(const RpcService *service, void *data)
+{
+	rpc_server_add(data, service);
+}
+
+static Listener *listener_new(PluginInit *init, RpcProto proto, const char *what,
+                              const RpcServerLimits *limits)
+{
+	Listener *l = g_new0(Listener, 1);
+	const TomlValue *view = plugin_config(init);
+
+	l->loop = plugin_loop(init);
+	l->server = rpc_server_new(plugin_loop(init), plugin_pool(init), limits);
+	l->proto = proto;
+	l->what = what;
+	l->address = g_strdup(conf_string(view, "address"));
+	l->uid = (uid_t)conf_int(view, "uid");
+	l->gid = (gid_t)conf_int(view, "gid");
+	lock_init(&l->lock, "listener", LOCK_RANK_LEAF);
+	cond_init(&l->done);
+	plugins_each_service(plugin_set(init), proto == RPC_PROTO_GRPC ? PLUGIN_ON_GRPC : PLUGIN_ON_TTRPC,
+	                     add_service, l->server);
+	return l;
+}
+
+/* 0 and less leave the limit to grpc-go in upstream: 4 MiB received, 2 GiB sent. */
+static size_t message_limit(const TomlValue *view, const char *key, size_t otherwise)
+{
+	int64_t n = conf_int(view, key);
+
+	return n > 0 ? (size_t)MIN(n, INT32_MAX) : otherwise;
+}
+
+static bool check_ids(const TomlValue *view, GError **error)
+{
+	if (conf_int(view, "uid") < 0 || conf_int(view, "uid") > UINT32_MAX || conf_int(view, "gid") < 0 ||
+	    conf_int(view, "gid") > UINT32_MAX)
+		return error_set_class(error, CTRD_ERR_INVALID_ARGUMENT, "uid or gid out of range");
+	return true;
+}
+
+static bool grpc_init(PluginInit *init, void **ret_instance, GError **error)
+{
+	const TomlValue *view = plugin_config(init);
+	const RpcServerLimits limits = {
+	        .max_recv_message = message_limit(view, "max_recv_message_size", 4u << 20),
+	        .max_send_message = message_limit(view, "max_send_message_size", INT32_MAX),
+	};
+
+	if (str_empty(conf_string(view, "address")))
+		return error_set_class(error, CTRD_ERR_INVALID_ARGUMENT, "grpc address cannot be empty");
+	if (!check_ids(view, error))
+		return false;
+	*ret_instance = listener_new(init, RPC_PROTO_GRPC, "main endpoint", &limits);
+	return true;
+}
+
+static bool ttrpc_init(PluginInit *init, void **ret_instance, GError **error)
+{
+	const TomlValue *view = plugin_config(init);
+
+	if (str_empty(conf_string(view, "address")))
+		return plugin_skip(error, NULL);
+	if (!check_ids(view, error))
+		return false;
+	*ret_instance = listener_new(init, RPC_PROTO_TTRPC, "main ttrpc endpoint", NULL);
+	return true;
+}
+
+static bool listener_start(void *instance, GError **error)
+{
+	Listener *l = instance;
+	int fd = rpc_listen_unix(l->address, 0660, l->uid, l->gid, error);
+
+	if (fd < 0 || !rpc_server_listen(l->server, l->proto, fd, false, error))
+		return error_prefix(error, "failed to get listener for %s", l->what);
+	log_info("serving...", "address", l->address, NULL);
+	return true;
+}
+
+static void listener_stopped(void *data)
+{
+	Listener *l = data;
+
+	LOCK_SCOPE(&l->lock);
+	l->stopped = true;
+	cond_signal(&l->done);
+}
+
+static void listener_stop(void *data)
+{
+	Listener *l = data;
+
+	rpc_server_stop(l->server, listener_stopped, l);
+}
+
+static void listener_close(void *instance)
+{
+	Listener *l = instance;
+
+	if (!loop_run_on(l->loop, listener_stop, l))
+		return; // the loop is gone, and with it everything that could be closed
+	lock_acquire(&l->lock);
+	while (!l->stopped)
+		cond_wait(&l->done, &l->lock);
+	lock_release(&l->lock);
+	listener_free(l);
+}
+
+static void log_call(const char *method, const char *ns, int64_t age_ns, void *data)
+{
+	g_autofree char *age = duration_format(age_ns);
+
+	log_info("call in flight", "method", method, "namespace", str_or(ns, ""), "age", age, NULL);
+	(*(unsigned *)data)++;
+}
+
+void daemon_log_calls(const PluginSet *set)
+{
+	static const char *const ids[] = {"grpc", "ttrpc"};
+	unsigned n = 0;
+
+	log_info("=== BEGIN calls in flight ===", NULL);
+	for (size_t i = 0; i < G_N_ELEMENTS(ids); i++) {
+		const Plugin *p = plugins_lookup(set, PLUGIN_SERVER, ids[i]);
+
+		if (p != NULL && p->state == PLUGIN_OK)
+			rpc_server_visit(((Listener *)p->instance)->server, log_call, &n);
+	}
+	g_autofree char *count = g_strdup_printf("%u", n);
+	log_info("=== END calls in flight ===", "calls", count, NULL);
+}
+
+const PluginRegistration plugin_server_grpc = {
+        .type = PLUGIN_SERVER,
+        .id = "grpc",
+        .requires = (const char *const[]){PLUGIN_GRPC, PLUGIN_METRICS, NULL},
+        .init = grpc_init,
+        .start = listener_start,
+        .close = listener_close,
+};
+
+const PluginRegistration plugin_server_ttrpc = {
+        .type = PLUGIN_SERVER,
+        .id = "ttrpc",
+        .requires = (const char *const[]){PLUGIN_TTRPC, PLUGIN_GRPC, NULL},
+        .init = ttrpc_init,
+        .start = listener_start,
+        .close = listener_close,
+};
+
+/* Those that have no address by default, and no server yet. */
+static bool later_init(PluginInit *init, void **ret_instance, GError **error)
+{
+	if (str_empty(conf_string(plugin_config(init), "address")))
+		return plugin_skip(error, NULL);
+	return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "server %s", Q(plugin_id(init)));
+}
+
+const PluginRegistration plugin_server_grpc_tcp = {
+        .type = PLUGIN_SERVER,
+        .id = "grpc-tcp",
+        .requires = (const char *const[]){PLUGIN_GRPC, PLUGIN_METRICS, NULL},
+        .init = later_init,
+};
+
+const PluginRegistration plugin_server_debug = {
+        .type = PLUGIN_SERVER,
+        .id = "debug",
+        .requires = (const char *const[]){PLUGIN_HTTP, NULL},
+        .init = later_init,
+};
+
+const PluginRegistration plugin_server_metrics = {
+        .type = PLUGIN_SERVER,
+        .id = "metrics",
+        .init = later_init,
+};
