@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A container's cgroup: its metrics (io.containerd.cgroups.v1.Metrics or v2.Metrics, filled as the Go library
+ * github.com/containerd/cgroups/v3 fills them) and its out-of-memory notifications. Nothing is created or
+ * deleted here, that is the runtime's. Loop's thread only.
+ */
+
+#include "base/arena.h"
+#include "loop/loop.h"
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef struct Cgroup Cgroup;
+
+/* Whether cgroup v2 alone is mounted on /sys/fs/cgroup. */
+bool cgroup_is_unified(void);
+/* The group that the process is in now. */
+Cgroup *cgroup_load(pid_t pid, GError **error);
+void cgroup_free(Cgroup *cgroup);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cgroup, cgroup_free)
+
+/* v2: let the groups above it pass all controllers down, as upstream does when a container was created. */
+void cgroup_enable_controllers(const Cgroup *cgroup);
+/* The packed Metrics and its type's name (static). */
+bool cgroup_stat(const Cgroup *cgroup, Arena *arena, const char **ret_type, uint8_t **ret_data,
+                 size_t *ret_len, GError **error);
+
+/* Puts a process into a group named by its path below each hierarchy (option shim_cgroup). */
+bool cgroup_join(const char *path, pid_t pid, GError **error);
+
+/* fn(data) each time that processes were killed for want of memory. */
+typedef struct OomWatch OomWatch;
+OomWatch *oom_watch_new(Loop *loop, const Cgroup *cgroup, LoopFn fn, void *data, GError **error);
+/* Looks now; fn runs in here where something has happened that was not told yet. */
+void oom_watch_check(OomWatch *watch);
+void oom_watch_free(OomWatch *watch);

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* Gives memory back when nothing has happened for a while: freed heap, and the pages of the program's text
+ * that only starting needed. What is needed again is read back from the page cache. Loop's thread only. */
+
+#include "loop/loop.h"
+
+typedef struct Idle Idle;
+Idle *idle_new(Loop *loop);
+void idle_touch(Idle *idle);
