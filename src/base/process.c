@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -111,6 +112,24 @@ static int add_fds(posix_spawn_file_actions_t *actions, const Spawn *spawn, int 
 	return spawn->cwd != NULL ? posix_spawn_file_actions_addchdir_np(actions, spawn->cwd) : 0;
 }
 
+static rlim_t child_nofile;
+
+void process_set_child_nofile(uint64_t soft)
+{
+	child_nofile = soft;
+}
+
+/* posix_spawn has no attribute for limits. A child that is gone already needs none. */
+static void limit_child(pid_t pid)
+{
+	struct rlimit limit;
+
+	if (child_nofile == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = MIN(child_nofile, limit.rlim_max);
+	prlimit(pid, RLIMIT_NOFILE, &limit, NULL);
+}
+
 /* Returns 0, or an errno. */
 static int spawn_path(const char *path, const Spawn *spawn, pid_t *ret)
 {
@@ -137,6 +156,8 @@ static int spawn_path(const char *path, const Spawn *spawn, pid_t *ret)
 	if (e == 0)
 		e = posix_spawn(ret, path, &actions, &attr, (char *const *)spawn->argv,
 		                spawn->envp != NULL ? (char *const *)spawn->envp : environ);
+	if (e == 0)
+		limit_child(*ret);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	for (int i = 0; i < 3; i++)

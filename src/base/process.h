@@ -47,3 +47,8 @@ void process_kill_cleanup(pid_t *pid);
 #define autokill __attribute__((cleanup(process_kill_cleanup))) pid_t
 /* PATH lookup as exec.LookPath. NULL and NOT_FOUND-free error text as Go's. */
 char *process_lookup(const char *file, GError **error);
+
+/* The soft limit of open files that children get; 0: ours. The daemon raises its own, while containers must
+ * not inherit that: programs that close all descriptors up to their limit would take minutes. Set before
+ * there are threads; it reaches a child right after its exec, before it can have started anything itself. */
+void process_set_child_nofile(uint64_t soft);

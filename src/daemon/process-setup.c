@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/util.h"
 #include "daemon/daemon.h"
 #include <fcntl.h>
@@ -118,6 +119,7 @@ static void raise_open_files(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
 		return;
+	process_set_child_nofile(limit.rlim_cur);
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
 		g_autofree char *why = errno_text(errno);

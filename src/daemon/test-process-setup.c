@@ -2,9 +2,12 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/process.h"
+#include "base/time.h"
 #include "base/util.h"
 #include "daemon/daemon.h"
 #include <glib/gstdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -156,6 +159,24 @@ static void test_options(Fixture *f, const void *data)
 	g_assert_cmpstr(error->message, ==, "open /nonexistent/c.toml: no such file or directory");
 }
 
+static void test_open_files(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	g_auto(ProcessResult) r = {0};
+	const char *argv[] = {"/bin/sh", "-c", "sleep 0.2; ulimit -Sn", NULL};
+	const ProcessSpec spec = {.argv = argv, .timeout_ns = 10 * NS_PER_SEC};
+	struct rlimit limit;
+
+	g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+	limit.rlim_cur = 200;
+	g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+	g_assert_true(daemon_apply_process(f->config, &error));
+	g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+	g_assert_cmpuint(limit.rlim_cur, ==, limit.rlim_max);
+	g_assert_true(process_run(&spec, &r, &error)); // children get what we had
+	g_assert_cmpstr(r.out, ==, "200\n");
+}
+
 static void test_notify(Fixture *f, const void *data)
 {
 	g_autoptr(GError) error = NULL;
@@ -192,6 +213,7 @@ int main(int argc, char **argv)
 	ADD("lock", test_lock);
 	ADD("log", test_log);
 	ADD("options", test_options);
+	ADD("open-files", test_open_files);
 	ADD("notify", test_notify);
 	return g_test_run();
 }

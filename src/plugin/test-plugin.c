@@ -77,10 +77,15 @@ static void fixture_setup(Fixture *f, const void *data)
 
 static void fixture_teardown(Fixture *f, const void *data)
 {
-	plugins_close(f->set);
-	plugins_free(f->set);
 	config_free(f->config);
 	g_string_free(trace, TRUE);
+}
+
+/* At the end of a test: the set must not outlive the registrations, which are the test's. */
+static void finish(Fixture *f)
+{
+	plugins_close(f->set);
+	g_clear_pointer(&f->set, plugins_free);
 }
 
 static void configure(Fixture *f, const char *text)
@@ -159,6 +164,7 @@ static void test_graph(Fixture *f, const void *data)
 	g_assert_cmpstr(with, ==, "c b1 b2 a d all ");
 	g_autofree char *without = graph_text(f, no_c);
 	g_assert_cmpstr(without, ==, "b1 b2 a d all ");
+	finish(f);
 }
 
 static void test_loop(Fixture *f, const void *data)
@@ -171,6 +177,7 @@ static void test_loop(Fixture *f, const void *data)
 	plugins_register(f->set, &b);
 	plugins_register(f->set, &c);
 	assert_init_error(f, "circular plugin dependency at a.v1.a: plugin: dependency loop detected");
+	finish(f);
 }
 
 static void test_order(Fixture *f, const void *data)
@@ -192,6 +199,7 @@ static void test_order(Fixture *f, const void *data)
 	g_assert_cmpstr(trace->str, ==, "init x\ninit s\nstart x\nstart s\nclose s\nclose x\n");
 	plugins_close(f->set); // again does nothing
 	g_assert_cmpuint(plugins_all(f->set)->len, ==, 3);
+	finish(f);
 }
 
 static void test_start_error(Fixture *f, const void *data)
@@ -206,6 +214,7 @@ static void test_start_error(Fixture *f, const void *data)
 	g_assert_cmpstr(error->message, ==, "address already in use");
 	plugins_close(f->set);
 	g_assert_cmpstr(trace->str, ==, "init s\nclose s\n");
+	finish(f);
 }
 
 static void test_lookup(Fixture *f, const void *data)
@@ -252,6 +261,7 @@ static void test_lookup(Fixture *f, const void *data)
 	g_assert_true(error_is(plugins_lookup(f->set, "t.v1", "id-broken")->error, CTRD_ERR_NOT_FOUND));
 	// A skipped plugin makes the one that asks for it by name skipped too.
 	assert_plugin_error(f, "t.v1", "id-skipped", PLUGIN_SKIPPED, "skipped is not wanted: skip plugin");
+	finish(f);
 }
 
 static void test_required(Fixture *f, const void *data)
@@ -261,6 +271,7 @@ static void test_required(Fixture *f, const void *data)
 	plugins_register(f->set, &a);
 	configure(f, "version = 4\nrequired_plugins = ['io.a.v1.a']\n");
 	assert_init_error(f, "load required plugin io.a.v1.a: a is broken: not found");
+	finish(f);
 }
 
 static void test_required_missing(Fixture *f, const void *data)
@@ -272,6 +283,7 @@ static void test_required_missing(Fixture *f, const void *data)
 	             "['io.a.v1.a']\n");
 	assert_init_error(f, "required plugin [io.b.v1.b io.a.v1.a] not included");
 	g_assert_cmpuint(plugins_all(f->set)->len, ==, 0);
+	finish(f);
 }
 
 static bool init_config(PluginInit *init, void **ret_instance, GError **error)
@@ -302,6 +314,7 @@ static void test_context(Fixture *f, const void *data)
 	g_assert_cmpstr(p->platforms->pdata[0], ==, "linux/amd64");
 	g_assert_cmpstr(strmap_get(p->exports, "root"), ==, "/x");
 	g_assert_cmpstr(p->capabilities->pdata[0], ==, "c1");
+	finish(f);
 }
 
 static void test_bad_section(Fixture *f, const void *data)
@@ -312,6 +325,7 @@ static void test_bad_section(Fixture *f, const void *data)
 	configure(f, "version = 4\n[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = 'x'\n");
 	assert_init_error(f, "invalid configuration of plugin \"io.containerd.gc.v1.scheduler\": c.toml:3: "
 	                     "\"pause_threshold\" must be a float, not a string");
+	finish(f);
 }
 
 /* What validation refuses fails the plugin, not the daemon. */
@@ -325,6 +339,7 @@ static void test_invalid_section(Fixture *f, const void *data)
 	init_all(f);
 	assert_plugin_error(f, PLUGIN_CRI, "runtime", PLUGIN_FAILED,
 	                    "invalid plugin config: `default_runtime_name` is empty");
+	finish(f);
 }
 
 static void impl_free(void *impl)
@@ -368,6 +383,7 @@ static void test_services(Fixture *f, const void *data)
 	g_assert_cmpstr(names->str, ==, "version events | events ");
 	plugins_close(f->set);
 	g_assert_cmpstr(trace->str, ==, "free failing\nfree events\nfree version\n");
+	finish(f);
 }
 
 static bool init_readiness(PluginInit *init, void **ret_instance, GError **error)
@@ -400,6 +416,7 @@ static void test_readiness(Fixture *f, const void *data)
 	g_assert_true(pool_submit(pool, give_readiness, plugins_lookup(f->set, "a.v1", "a")->instance));
 	g_assert_true(plugins_wait_ready(f->set, NULL, &error));
 	pool_free(pool);
+	finish(f);
 }
 
 static void test_readiness_failed(Fixture *f, const void *data)
@@ -408,6 +425,7 @@ static void test_readiness_failed(Fixture *f, const void *data)
 
 	plugins_register(f->set, &a);
 	assert_init_error(f, "plugin failed after registering readiness a.v1.a: too late");
+	finish(f);
 }
 
 static bool init_proxy(PluginInit *init, void **ret_instance, GError **error)
@@ -441,6 +459,7 @@ static void test_proxies(Fixture *f, const void *data)
 	g_assert_cmpstr(strmap_get(p->exports, "address"), ==, "/s.sock");
 	g_assert_cmpstr(p->platforms->pdata[0], ==, "linux/arm64");
 	g_assert_cmpuint(p->capabilities->len, ==, 2);
+	finish(f);
 }
 
 static void test_proxy_names(Fixture *f, const void *data)
@@ -453,6 +472,7 @@ static void test_proxy_names(Fixture *f, const void *data)
 	g_assert_false(plugins_register_proxies(f->set, f->config, kinds, G_N_ELEMENTS(kinds), &error));
 	g_assert_cmpstr(error->message, ==,
 	                "io.containerd.snapshotter.v1.overlayfs: plugin: id already registered");
+	finish(f);
 }
 
 static void test_unknown_section(Fixture *f, const void *data)
@@ -463,6 +483,7 @@ static void test_unknown_section(Fixture *f, const void *data)
 	             "[plugins.'io.containerd.snapshotter.v1.native']\nroot_path = '/x'\n");
 	init_all(f);
 	g_assert_cmpuint(log_count_warnings() - warnings, ==, 1);
+	finish(f);
 }
 
 static void test_skip_text(Fixture *f, const void *data)
@@ -474,6 +495,7 @@ static void test_skip_text(Fixture *f, const void *data)
 	g_assert_true(plugin_error_is_skip(error));
 	g_assert_cmpint(error_class(error), ==, CTRD_ERR_UNKNOWN);
 	g_assert_false(plugin_error_is_skip(NULL));
+	finish(f);
 }
 
 int main(int argc, char **argv)
