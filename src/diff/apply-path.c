@@ -3,6 +3,7 @@
 #include "diff/apply-private.h"
 
 #include "base/error.h"
+#include "base/fs.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -132,7 +133,7 @@ static char *read_link(LayerApply *a, const char *path, GError **error)
 	autofd fd = openat2_in_root(a->rootfd, path, O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
 	if (fd < 0) {
 		if (errno != ENOENT)
-			error_set_errno(error, errno, "failed to get root path: lstat %s/%s", a->root, path);
+			error_set_errno(error, errno, "lstat %s/%s", a->root, path);
 		return NULL;
 	}
 	char target[PATH_MAX];
@@ -171,13 +172,12 @@ static bool resolve(LayerApply *a, const char *parent, size_t len, GString *ret,
 		if (target == NULL)
 			continue;
 		if (++links > LINKS_MAX)
-			return error_set(error, CTRD_ERR_UNKNOWN, "failed to get root path: too many links");
+			return error_set(error, CTRD_ERR_UNKNOWN, "too many links");
 		g_string_truncate(ret, *target == '/' ? 0 : before);
 		g_string_prepend_c(rest, '/');
 		g_string_prepend(rest, target);
 		if (rest->len > RESOLVED_MAX)
-			return error_set_errno(error, ENAMETOOLONG, "failed to get root path: lstat %s/%s",
-			                       a->root, ret->str);
+			return error_set_errno(error, ENAMETOOLONG, "lstat %s/%s", a->root, ret->str);
 	}
 	return true;
 }
@@ -270,11 +270,8 @@ static bool make_one(LayerApply *a, LayerDir parent, const char *name, const cha
 }
 
 /* mkdir -p along a resolved path. */
-static bool make_parents(LayerApply *a, const char *parent, size_t len, LayerDir *ret, GError **error)
+static bool make_parents(LayerApply *a, GString *path, LayerDir *ret, GError **error)
 {
-	g_autoptr(GString) path = g_string_new(NULL);
-	if (!resolve(a, parent, len, path, error))
-		return false;
 	LayerDir at = {fcntl(a->rootfd, F_DUPFD_CLOEXEC, 0), a->root_ino};
 	if (at.fd < 0)
 		return error_set_errno(error, errno, "dup");
@@ -309,46 +306,97 @@ static const char *trim(const char *s, size_t *len)
 	return s;
 }
 
-int layer_parent_lookup(LayerApply *a, const char *parent, size_t len, LayerDir *ret)
+char *layer_full_path(LayerApply *a, const char *name)
 {
-	parent = trim(parent, &len);
-	if (len == 0) {
-		*ret = (LayerDir){a->rootfd, a->root_ino};
-		return 0;
-	}
+	int saved = errno;
+	const char *slash = strrchr(name, '/'), *base = slash != NULL ? slash + 1 : name;
+	if (strcmp(base, "..") == 0)
+		base += 2; // all of the name says where it is
+	g_autoptr(GString) path = g_string_new(NULL);
+	g_autofree char *full = NULL;
+	if (resolve(a, name, (size_t)(base - name), path, NULL) && path->len > 0)
+		full = g_strdup_printf("%s/%s/%s", a->root, path->str, base);
+	else
+		full = g_strdup_printf("%s/%s", a->root, base);
+	char *clean = path_clean(full);
+	errno = saved;
+	return clean;
+}
+
+/* The quick way: the kernel resolves, all that is needed is there. -1 and errno. */
+static DirSlot *open_parent(LayerApply *a, const char *parent, size_t len)
+{
 	DirSlot *s = slot_find(a, parent, len);
-	if (s == NULL) {
-		if (len >= PATH_MAX)
-			return ENAMETOOLONG;
-		char path[PATH_MAX];
-		memcpy(path, parent, len);
-		path[len] = '\0';
-		struct stat st;
-		autofd fd = layer_open_in_root(a->rootfd, path, O_PATH | O_DIRECTORY);
-		if (fd < 0 || fstat(fd, &st) < 0)
-			return errno;
-		s = slot_put(a, parent, len, fd_steal(&fd), st.st_ino);
+	if (s != NULL)
+		return s;
+	char path[PATH_MAX];
+	if (len >= sizeof path) {
+		errno = ENAMETOOLONG;
+		return NULL;
 	}
-	*ret = (LayerDir){s->fd, s->ino};
-	return 0;
+	memcpy(path, parent, len);
+	path[len] = '\0';
+	struct stat st;
+	autofd fd = layer_open_in_root(a->rootfd, path, O_PATH | O_DIRECTORY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return NULL;
+	return slot_put(a, parent, len, fd_steal(&fd), st.st_ino);
+}
+
+/* Where the kernel gives up continuity's RootPath may still go on: through what is missing, through `..`
+ * behind what is no directory, through more than 40 links. */
+static bool may_resolve(int err)
+{
+	return err == ENOENT || err == ENOTDIR || err == ELOOP;
 }
 
 bool layer_parent(LayerApply *a, const char *parent, size_t len, LayerDir *ret, GError **error)
 {
-	int err = layer_parent_lookup(a, parent, len, ret);
-	if (err == 0)
-		return true;
 	parent = trim(parent, &len);
-	if (err == ELOOP)
-		return error_set(error, CTRD_ERR_UNKNOWN, "failed to get root path: too many links");
-	if (err != ENOENT)
-		return error_set_errno(error, err, "mkparent %s/%.*s", a->root, (int)MIN(len, PATH_MAX),
-		                       parent);
-	LayerDir made = {-1, 0};
-	if (!make_parents(a, parent, len, &made, error))
-		return false;
-	DirSlot *s = slot_put(a, parent, len, made.fd, made.ino);
+	*ret = (LayerDir){a->rootfd, a->root_ino};
+	if (len == 0)
+		return true;
+	DirSlot *s = open_parent(a, parent, len);
+	if (s == NULL) {
+		if (!may_resolve(errno))
+			return error_set_errno(error, errno, "failed to get root path: lstat %s/%.*s",
+			                       a->root, (int)MIN(len, PATH_MAX), parent);
+		g_autoptr(GString) path = g_string_new(NULL);
+		if (!resolve(a, parent, len, path, error))
+			return error_prefix(error, "failed to get root path");
+		LayerDir made = {-1, 0};
+		if (!make_parents(a, path, &made, error))
+			return false;
+		s = slot_put(a, parent, len, made.fd, made.ino);
+	}
 	*ret = (LayerDir){s->fd, s->ino};
+	return true;
+}
+
+bool layer_parent_lookup(LayerApply *a, const char *parent, size_t len, LayerDir *ret, int *ret_errno,
+                         GError **error)
+{
+	parent = trim(parent, &len);
+	*ret = (LayerDir){a->rootfd, a->root_ino};
+	*ret_errno = 0;
+	if (len == 0)
+		return true;
+	DirSlot *s = open_parent(a, parent, len);
+	if (s == NULL && may_resolve(errno)) {
+		g_autoptr(GString) path = g_string_new(NULL);
+		if (!resolve(a, parent, len, path, error))
+			return false;
+		if (path->len == 0)
+			return true;
+		struct stat st;
+		autofd fd = openat2_in_root(a->rootfd, path->str, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+		if (fd >= 0 && fstat(fd, &st) == 0)
+			s = slot_put(a, parent, len, fd_steal(&fd), st.st_ino);
+	}
+	if (s == NULL)
+		*ret_errno = errno;
+	else
+		*ret = (LayerDir){s->fd, s->ino};
 	return true;
 }
 

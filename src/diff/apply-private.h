@@ -76,8 +76,11 @@ struct LayerApply {
 /* The directory that entries of this name's parent go to; made where it is missing (mkparent). The fd is the
  * cache's. */
 bool layer_parent(LayerApply *a, const char *parent, size_t len, LayerDir *ret, GError **error);
-/* The same for the target of a hard link: nothing is made. Returns an errno. */
-int layer_parent_lookup(LayerApply *a, const char *parent, size_t len, LayerDir *ret);
+/* The same for the target of a hard link: nothing is made. *ret_errno: why it cannot be opened. */
+bool layer_parent_lookup(LayerApply *a, const char *parent, size_t len, LayerDir *ret, int *ret_errno,
+                         GError **error);
+/* For error texts: the path upstream would show, with links replaced. errno stays. */
+char *layer_full_path(LayerApply *a, const char *name);
 /* A directory was made or found by an entry: the next ones are likely to be in it. Takes the fd. */
 void layer_dir_remember(LayerApply *a, const char *name, int fd, ino_t ino);
 /* A directory or a link is gone: names may mean something else now. */

@@ -71,7 +71,8 @@ static bool fail_errno(GError **error, int err)
 
 static bool fail_path(GError **error, LayerApply *a, const char *op, const char *name)
 {
-	return error_set_errno(error, errno, "%s %s/%s", op, a->root, name);
+	g_autofree char *path = layer_full_path(a, name);
+	return error_set_errno(error, errno, "%s %s", op, path);
 }
 
 /* The archive's times, as far as the kernel can take them: upstream's boundTime. */
@@ -108,7 +109,7 @@ static bool owner_of(int64_t id, uid_t *ret)
 
 static bool fail_chown(LayerApply *a, const LayerEntry *e, int err, GError **error)
 {
-	g_autofree char *path = g_strdup_printf("%s/%s", a->root, e->name);
+	g_autofree char *path = layer_full_path(a, e->name);
 	error_set_errno(error, err,
 	                "failed to Lchown %s for UID %" G_GINT64_FORMAT ", GID %" G_GINT64_FORMAT
 	                ": lchown %s",
@@ -172,7 +173,7 @@ static bool set_xattrs(LayerApply *a, const LayerEntry *e, const char *path, boo
 			warn(a, text);
 			continue;
 		}
-		g_autofree char *full = g_strdup_printf("%s/%s", a->root, e->name);
+		g_autofree char *full = layer_full_path(a, e->name);
 		return error_set_errno(error, err, "failed to setxattr %s for key %s", Q(full), Q(key));
 	}
 	return true;
@@ -205,8 +206,7 @@ static bool finish_fd(LayerApply *a, const LayerEntry *e, int fd, bool is_dir, i
 	}
 	if (is_dir)
 		return layer_times_add(a, e->name, e->times, error); // what comes into it would change them
-	return futimens(fd, e->times) == 0 ||
-	       error_set_errno(error, errno, "failed call to UtimesNanoAt for %s/%s", a->root, e->name);
+	return futimens(fd, e->times) == 0 || fail_path(error, a, "failed call to UtimesNanoAt for", e->name);
 }
 
 /* A thing without a descriptor: link, device, fifo. */
@@ -230,7 +230,7 @@ static bool finish_name(LayerApply *a, const LayerEntry *e, GError **error)
 	if (same_time(st.st_atim, e->times[0]) && same_time(st.st_mtim, e->times[1]))
 		return true; // a hard link: its first name had the same header
 	return utimensat(e->dir.fd, e->base, e->times, AT_SYMLINK_NOFOLLOW) == 0 ||
-	       error_set_errno(error, errno, "failed call to UtimesNanoAt for %s/%s", a->root, e->name);
+	       fail_path(error, a, "failed call to UtimesNanoAt for", e->name);
 }
 
 /* ---- Whiteouts ---- */
@@ -376,42 +376,53 @@ static int try_make(LayerApply *a, const LayerEntry *e)
 	}
 }
 
-/* A hard link's target resolves as every name does, its last component is not followed. */
-static int try_link(LayerApply *a, LayerEntry *e)
+/* A hard link's target resolves as every name does, its last component is not followed. 1: done, 0: errno
+ * says why not, -1: *error is set. */
+static int try_link(LayerApply *a, const LayerEntry *e, GError **error)
 {
 	const char *target = e->h->linkname, *slash = strrchr(target, '/');
 	const char *base = slash != NULL ? slash + 1 : target;
-	if (*base == '\0' || strcmp(base, ".") == 0 || strcmp(base, "..") == 0) {
-		errno = EPERM; // a directory
-		return -1;
-	}
+	if (strcmp(base, "..") == 0)
+		base += 2; // as if there were a slash behind it
 	LayerDir dir;
-	errno = layer_parent_lookup(a, target, slash != NULL ? (size_t)(slash - target) : 0, &dir);
-	return errno != 0 ? -1 : linkat(dir.fd, base, e->dir.fd, e->base, 0);
+	int err;
+	if (!layer_parent_lookup(a, target, (size_t)(base - target), &dir, &err, error))
+		return -1;
+	if (err == 0 && (*base == '\0' || strcmp(base, ".") == 0))
+		err = EPERM; // a directory
+	if (err == 0 && linkat(dir.fd, base, e->dir.fd, e->base, 0) < 0)
+		err = errno;
+	errno = err;
+	return err == 0;
+}
+
+static int try_any(LayerApply *a, const LayerEntry *e, GError **error)
+{
+	return e->h->type == TAR_TYPE_LINK ? try_link(a, e, error) : try_make(a, e) == 0;
 }
 
 static bool fail_make(LayerApply *a, const LayerEntry *e, GError **error)
 {
-	int err = errno;
+	g_autofree char *path = layer_full_path(a, e->name);
 	const char *op = "open";
 	switch (e->h->type) {
 	case TAR_TYPE_DIR:
 		op = "mkdir";
 		break;
 	case TAR_TYPE_SYMLINK:
-		return error_set_errno(error, err, "symlink %s %s/%s", e->h->linkname, a->root, e->name);
-	case TAR_TYPE_LINK:
-		return error_set_errno(error, err, "link %s/%s %s/%s", a->root, e->h->linkname, a->root,
-		                       e->name);
+		return error_set_errno(error, errno, "symlink %s %s", e->h->linkname, path);
+	case TAR_TYPE_LINK: {
+		g_autofree char *target = layer_full_path(a, e->h->linkname);
+		return error_set_errno(error, errno, "link %s %s", target, path);
+	}
 	case TAR_TYPE_CHAR:
 	case TAR_TYPE_BLOCK:
 	case TAR_TYPE_FIFO:
-		op = "mknod";
-		break;
+		return fail_errno(error, errno);
 	default:
 		break;
 	}
-	return error_set_errno(error, err, "%s %s/%s", op, a->root, e->name);
+	return error_set_errno(error, errno, "%s %s", op, path);
 }
 
 static bool find_dir(LayerApply *a, LayerEntry *e, GError **error)
@@ -422,20 +433,21 @@ static bool find_dir(LayerApply *a, LayerEntry *e, GError **error)
 
 static bool make_thing(LayerApply *a, LayerEntry *e, GError **error)
 {
-	bool link = e->h->type == TAR_TYPE_LINK;
-	if ((link ? try_link(a, e) : try_make(a, e)) == 0)
-		return true;
-	bool merge, was_whiteout;
+	int done = try_any(a, e, error);
+	if (done != 0)
+		return done > 0;
 	if (errno != EEXIST)
 		return fail_make(a, e, error);
+	bool merge, was_whiteout;
 	if (!clear_way(a, e, &merge, &was_whiteout, error))
 		return false;
 	if (merge)
 		return true;
 	if (!find_dir(a, e, error))
 		return false;
-	if ((link ? try_link(a, e) : try_make(a, e)) < 0)
-		return fail_make(a, e, error);
+	done = try_any(a, e, error);
+	if (done <= 0)
+		return done == 0 && fail_make(a, e, error);
 	if (was_whiteout && e->h->type == TAR_TYPE_DIR && a->o.whiteout != LAYER_WHITEOUT_REMOVE) {
 		// what was whited out must not shine through the directory that takes its place
 		LayerEntry in = *e;

@@ -732,11 +732,11 @@ static void test_hostile_errors(void)
 		g_clear_error(&error);
 	}
 	{ // links to what is not there, to directories, to itself, out of the root
-		static const char *const targets[] = {"missing", "missing/x", "../../../etc/hostname-not",
-		                                      "self"};
+		static const char *const targets[] = {"missing", "missing/x", "etc/hostname-not", "self"};
 		for (size_t i = 0; i < G_N_ELEMENTS(targets); i++) {
 			g_auto(Tar) t = tar_begin();
-			tar_link(&t, targets[i], "self");
+			g_autofree char *up = g_strdup_printf("../../../%s", targets[i]);
+			tar_link(&t, i == 2 ? up : targets[i], "self");
 			g_assert_false(tar_apply(&t, root, NULL, &error));
 			g_autofree char *want = g_strdup_printf(
 			        "link %s/%s %s/self: no such file or directory", root, targets[i], root);
@@ -744,13 +744,14 @@ static void test_hostile_errors(void)
 			g_clear_error(&error);
 		}
 		static const char *const dirs[] = {"", ".", "..", "d", "d/", "d/.", "d/..", "/"};
+		static const char *const shown[] = {"", "", "", "/d", "/d", "/d", "", ""};
 		put_dir(root, "d", 0755);
 		for (size_t i = 0; i < G_N_ELEMENTS(dirs); i++) {
 			g_auto(Tar) t = tar_begin();
 			tar_link(&t, dirs[i], "self");
 			g_assert_false(tar_apply(&t, root, NULL, &error));
-			g_autofree char *want = g_strdup_printf("link %s/%s %s/self: operation not permitted",
-			                                        root, dirs[i], root);
+			g_autofree char *want = g_strdup_printf("link %s%s %s/self: operation not permitted",
+			                                        root, shown[i], root);
 			assert_error_text(error, want);
 			g_clear_error(&error);
 		}
