@@ -37,8 +37,8 @@ GPtrArray *descriptors_new(void);
 const char *descriptor_annotation(const Descriptor *d, const char *key);
 void descriptor_annotate(Descriptor *d, const char *key, const char *value);
 
-/* From JSON of outside: the digest must be valid (digest.h), the size not negative, a "data" member fit the
- * size. INVALID_ARGUMENT with what is wrong. */
+/* From JSON of outside: the digest must be valid (digest.h), the size not negative. A "data" member is taken
+ * as it is: who uses it compares it with digest and size. INVALID_ARGUMENT with what is wrong. */
 bool descriptor_from_json(JsonObject *o, Descriptor *ret, GError **error);
 /* Members in the order of upstream's encoder, empty ones left out. */
 JsonObject *descriptor_to_json(const Descriptor *d);

@@ -14,7 +14,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define MANIFEST_MAX ((size_t)8 * 1024 * 1024) // bytes of a document, as upstream's limit for manifests
+#define MANIFEST_MAX                                                                                         \
+	((size_t)8 * 1024 * 1024) // bytes of a document; upstream takes 4 * 1048 * 1048 from a registry
 #define MANIFEST_LAYERS_MAX 1024
 #define INDEX_MANIFESTS_MAX 16384
 #define IMAGE_HISTORY_MAX 4096
