@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/error.h"
 #include "base/fs.h"
 #include "daemon/daemon.h"
 #include "daemon/flags.h"
@@ -34,14 +33,21 @@ static bool print_config(Config *config, GError **error)
 	return fd_write_all(STDOUT_FILENO, text->str, text->len, error);
 }
 
-/* dump and migrate are the same in upstream; a missing file is the default configuration. */
+/* dump and migrate are the same in upstream; a file that is missing, the first or an imported one, is none
+ * there. */
 static bool run(const DaemonOptions *options, const char *command, GError **error)
 {
 	g_autoptr(Config) config = config_new();
+	g_autoptr(GError) failed = NULL;
 
-	if (strcmp(command, "default") != 0 && path_exists(options->config_path) &&
-	    !config_load(config, options->config_path, error))
-		return false;
+	if (strcmp(command, "default") != 0 && !config_load(config, options->config_path, &failed)) {
+		if (!config_file_missing(config)) {
+			g_propagate_error(error, g_steal_pointer(&failed));
+			return false;
+		}
+		if (options->config_given || path_exists(options->config_path))
+			config_add_warning(config, "%s", failed->message);
+	}
 	return print_config(config, error);
 }
 

@@ -283,7 +283,7 @@ static void test_commands(Daemon *d, const void *data)
 	        {{"-c", "/nonexistent", "config", "dump"},
 	         0,
 	         "version = 4\nroot = '/var/lib/containerd'\n",
-	         ""},
+	         "containerd: warning: open /nonexistent: no such file or directory\n"},
 	        {{"config"}, 0, "NAME:\n   containerd config", ""},
 	        {{"--help"}, 0, "NAME:\n   containerd - ", ""},
 	        {{"--bad"},

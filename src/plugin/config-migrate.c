@@ -256,12 +256,16 @@ static void migrate_cri_runtime(TomlValue *plugins, const TomlValue *src)
 		if (g_strv_contains(cri_image_keys, key) || g_strv_contains(cri_server_keys, key) ||
 		    strcmp(key, "sandbox_image") == 0)
 			continue;
-		if (strcmp(key, "cni") == 0 && toml_type(v) == TOML_TABLE)
-			migrate_cni(section_make(dst, key, v), v);
-		else if (strcmp(key, "containerd") == 0 && toml_type(v) == TOML_TABLE)
-			migrate_cri_containerd(section_make(dst, key, v), v);
-		else
+		// a cni or containerd that is no table is dropped, as upstream does
+		if (strcmp(key, "cni") == 0) {
+			if (toml_type(v) == TOML_TABLE)
+				migrate_cni(section_make(dst, key, v), v);
+		} else if (strcmp(key, "containerd") == 0) {
+			if (toml_type(v) == TOML_TABLE)
+				migrate_cri_containerd(section_make(dst, key, v), v);
+		} else {
 			set_missing(dst, key, v);
+		}
 	}
 }
 

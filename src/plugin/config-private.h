@@ -6,6 +6,7 @@
 struct Config {
 	TomlValue *view;     // complete top-level table
 	GPtrArray *warnings; // char *
+	bool missing_file;
 };
 
 /* The keys of the top level. */

@@ -362,8 +362,10 @@ static bool load_files(Load *load, GQueue *pending, GError **error)
 		if (g_hash_table_size(loaded) > MAX_FILES)
 			return error_set(error, CTRD_ERR_RESOURCE_EXHAUSTED,
 			                 "imports name more than %d files", MAX_FILES);
-		if (!file_read(path, TOML_MAX_SIZE, &data, &len, error))
+		if (!file_read(path, TOML_MAX_SIZE, &data, &len, error)) {
+			load->config->missing_file = !path_exists(path);
 			return false;
+		}
 		if (!load_document(load, data, len, path, &imports, error))
 			return false;
 		add_imports(pending, path, imports);
@@ -380,6 +382,11 @@ bool config_load(Config *config, const char *path, GError **error)
 	bool ok = load_files(&load, &pending, error);
 	g_queue_clear_full(&pending, g_free);
 	return ok && check_loaded(config, path, error);
+}
+
+bool config_file_missing(const Config *config)
+{
+	return config->missing_file;
 }
 
 /* ---- asking ---- */

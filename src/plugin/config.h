@@ -36,6 +36,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Config, config_free)
  * directory`); the caller asks first where that is fine. Syntax and type errors name file, line and column.
  */
 bool config_load(Config *config, const char *path, GError **error);
+/* After config_load failed: was it for a file that does not exist? What came before it is merged. `config
+ * dump` shows that, as upstream's does. */
+bool config_file_missing(const Config *config);
 /* The same for text that was already read (tests, fuzzers); imports are not followed. */
 bool config_load_data(Config *config, const char *data, size_t len, const char *file, GError **error);
 

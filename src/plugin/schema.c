@@ -153,6 +153,20 @@ static TomlValue *check_duration(const Check *c, const TomlValue *v, const char 
 	return duration;
 }
 
+/* Tables deeply, everything else is replaced. */
+static void apply_any(TomlValue *dst, const TomlValue *src)
+{
+	for (size_t i = 0; i < toml_size(src); i++) {
+		const char *name = toml_key_at(src, i);
+		TomlValue *old = toml_get_typed(dst, name, TOML_TABLE);
+
+		if (old != NULL && toml_type(toml_at(src, i)) == TOML_TABLE)
+			apply_any(old, toml_at(src, i));
+		else
+			toml_set(dst, name, toml_copy(toml_at(src, i)));
+	}
+}
+
 static TomlValue *check_table(const Check *c, const ConfigKey *keys, const TomlValue *table,
                               const char *path);
 
@@ -268,7 +282,14 @@ static TomlValue *check_table(const Check *c, const ConfigKey *keys, const TomlV
 		TomlValue *v = check_value(c, key, key->type, toml_at(table, i), sub);
 		if (v == NULL)
 			return NULL;
-		toml_set(checked, key->name, v);
+		// [grpc] and [GRPC] are one table
+		TomlValue *same = toml_get_typed(checked, key->name, TOML_TABLE);
+		if (same != NULL) {
+			apply_any(same, v);
+			toml_free(v);
+		} else {
+			toml_set(checked, key->name, v);
+		}
 	}
 	return g_steal_pointer(&checked);
 }
@@ -364,19 +385,6 @@ TomlValue *schema_defaults(const ConfigKey *keys)
 }
 
 /* ---- putting one over the other ---- */
-
-static void apply_any(TomlValue *dst, const TomlValue *src)
-{
-	for (size_t i = 0; i < toml_size(src); i++) {
-		const char *name = toml_key_at(src, i);
-		TomlValue *old = toml_get_typed(dst, name, TOML_TABLE);
-
-		if (old != NULL && toml_type(toml_at(src, i)) == TOML_TABLE)
-			apply_any(old, toml_at(src, i));
-		else
-			toml_set(dst, name, toml_copy(toml_at(src, i)));
-	}
-}
 
 static TomlValue *complete_element(const ConfigKey *key, const TomlValue *src)
 {

@@ -189,6 +189,9 @@ static void test_imports(void)
 	g_autofree char *missing = write_file(&d, "missing.toml", "version = 4\nimports = ['absent.toml']\n");
 	g_autofree char *text = g_strdup_printf("open %s/absent.toml: no such file or directory", d.path);
 	assert_load_error(missing, text);
+	g_autoptr(Config) partial = config_new();
+	g_assert_false(config_load(partial, missing, NULL));
+	g_assert_true(config_file_missing(partial));
 	assert_load_error("/nonexistent/c.toml", "open /nonexistent/c.toml: no such file or directory");
 }
 
@@ -454,6 +457,7 @@ static void test_migrate_hostile(void)
 
 	g_assert_nonnull(c);
 	g_assert_nonnull(d);
+	assert_section(d, "io.containerd.cri.v1.runtime", "");
 	assert_section(e, "io.containerd.cri.v1.images", "[pinned_images]\n  sandbox = 5\n");
 }
 

@@ -114,6 +114,14 @@ static void test_decode(void)
 	g_assert_cmpint(conf_int(view, "options.n.b"), ==, 3);
 	g_autofree char *where = toml_where(conf_table(view, "mirrors.a.endpoint"));
 	g_assert_cmpstr(where, ==, "f.toml:13");
+
+	g_autoptr(TomlValue) cased = decode("[labels]\na = '1'\n[Labels]\nb = '2'\n[mirrors.m]\nweight = 1\n"
+	                                    "[MIRRORS.m]\nendpoint = ['e']\n",
+	                                    NULL);
+	g_assert_cmpstr(conf_string(cased, "labels.a"), ==, "1");
+	g_assert_cmpstr(conf_string(cased, "labels.b"), ==, "2");
+	g_assert_cmpfloat(conf_float(cased, "mirrors.m.weight"), ==, 1);
+	g_assert_cmpuint(toml_size(conf_table(cased, "mirrors.m.endpoint")), ==, 1);
 }
 
 static void test_unknown(void)
