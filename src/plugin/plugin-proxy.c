@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "oci/platform.h"
 #include "plugin/plugin-private.h"
 #include <string.h>
 
@@ -22,6 +23,22 @@ const char *plugin_proxy_address(const PluginInit *init)
 	return conf_string(proxy_of(init)->entry, "address");
 }
 
+static void add_platform(PluginInit *init, const char *specifier)
+{
+	g_auto(Platform) platform = {0};
+	g_autoptr(GError) error = NULL;
+
+	if (str_empty(specifier)) {
+		platform_default(&platform);
+	} else if (!platform_parse(specifier, &platform, &error)) {
+		log_error_take(LOG_WARN, g_steal_pointer(&error), "skipping proxy platform with bad platform",
+		               "plugin", plugin_id(init), NULL);
+		return;
+	}
+	g_autofree char *text = platform_format(&platform);
+	plugin_add_platform(init, text);
+}
+
 static bool init_proxy(PluginInit *init, void **ret_instance, GError **error)
 {
 	const ProxyRegistration *proxy = proxy_of(init);
@@ -34,8 +51,7 @@ static bool init_proxy(PluginInit *init, void **ret_instance, GError **error)
 	while (g_hash_table_iter_next(&iter, &key, &value))
 		plugin_add_export(init, key, value);
 	plugin_add_export(init, "address", plugin_proxy_address(init));
-	if (!str_empty(conf_string(proxy->entry, "platform")))
-		plugin_add_platform(init, conf_string(proxy->entry, "platform"));
+	add_platform(init, conf_string(proxy->entry, "platform"));
 	for (size_t i = 0; capabilities[i] != NULL; i++)
 		plugin_add_capability(init, capabilities[i]);
 	return proxy->kind->init(init, ret_instance, error);

@@ -8,6 +8,7 @@
  */
 
 #include "base/util.h"
+#include "oci/platform.h"
 #include "plugin/config.h"
 #include "plugin/schemas-private.h"
 #include <string.h>
@@ -29,24 +30,11 @@ static char *effective_gid(void)
 
 static char *default_platforms(void)
 {
-#if defined(__x86_64__)
-	const char *arch = "amd64";
-#elif defined(__aarch64__)
-	const char *arch = "arm64";
-#elif defined(__arm__)
-	const char *arch = "arm/v7";
-#elif defined(__i386__)
-	const char *arch = "386";
-#elif defined(__powerpc64__)
-	const char *arch = "ppc64le";
-#elif defined(__s390x__)
-	const char *arch = "s390x";
-#elif defined(__riscv)
-	const char *arch = "riscv64";
-#else
-#error "name this architecture as Go's GOARCH does"
-#endif
-	return g_strdup_printf("['linux/%s']", arch);
+	g_auto(Platform) here = {0};
+
+	platform_default(&here);
+	g_autofree char *text = platform_format(&here);
+	return g_strdup_printf("['%s']", text);
 }
 
 static const ConfigKey none[] = {END};

@@ -446,11 +446,12 @@ static void test_proxies(Fixture *f, const void *data)
 
 	configure(f, "version = 4\n[proxy_plugins.stargz]\ntype = 'snapshot'\naddress = '/s.sock'\n"
 	             "platform = 'linux/arm64'\ncapabilities = ['a', 'b']\nexports = {root = '/stargz'}\n"
-	             "[proxy_plugins.far]\ntype = 'io.containerd.content.v1'\naddress = '/c.sock'\n"
+	             "[proxy_plugins.far]\ntype = 'io.containerd.content.v1'\naddress = '/c.sock'\nplatform "
+	             "= 'a/b/c/d'\n"
 	             "[proxy_plugins.odd]\ntype = 'sandwich'\n");
 	g_assert_true(plugins_register_proxies(f->set, f->config, kinds, G_N_ELEMENTS(kinds), &error));
 	init_all(f);
-	g_assert_cmpuint(log_count_warnings() - warnings, ==, 1);
+	g_assert_cmpuint(log_count_warnings() - warnings, ==, 2);
 	g_assert_cmpstr(
 	        trace->str, ==,
 	        "io.containerd.snapshotter.v1.stargz at /s.sock\nio.containerd.content.v1.far at /c.sock\n");
