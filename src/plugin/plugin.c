@@ -222,6 +222,11 @@ int64_t plugin_timeout(const PluginInit *init, const char *key)
 	return config_timeout(init->set->env.config, key);
 }
 
+const TomlValue *plugin_daemon_config(const PluginInit *init)
+{
+	return config_view(init->set->env.config);
+}
+
 Loop *plugin_loop(const PluginInit *init)
 {
 	return init->set->env.loop;

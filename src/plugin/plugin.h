@@ -93,6 +93,9 @@ TomlValue *plugin_config(const PluginInit *init);
 /* Ids of deprecations that the section uses (io.containerd.deprecation/...). GPtrArray of const char *. */
 const GPtrArray *plugin_deprecations(const PluginInit *init);
 int64_t plugin_timeout(const PluginInit *init, const char *key); // config_timeout
+/* The top-level table, for what is no plugin's own: conf_table(plugin_daemon_config(init),
+ * "stream_processors"). */
+const TomlValue *plugin_daemon_config(const PluginInit *init);
 
 Loop *plugin_loop(const PluginInit *init);
 Pool *plugin_pool(const PluginInit *init);
