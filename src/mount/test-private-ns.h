@@ -11,18 +11,22 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-static bool test_can_mount;
+/* In the environment, since every file that includes this has its own variables. */
+#define TEST_CAN_MOUNT "CTRD_TEST_CAN_MOUNT"
 
 static inline void test_private_ns(void)
 {
-	if (geteuid() != 0)
-		return;
-	test_can_mount = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+		g_setenv(TEST_CAN_MOUNT, "1", TRUE);
+	else
+		g_unsetenv(TEST_CAN_MOUNT);
 }
 
 static inline bool test_skip_without_mounts(void)
 {
-	if (!test_can_mount)
-		g_test_skip("needs root and a mount namespace");
-	return !test_can_mount;
+	if (g_getenv(TEST_CAN_MOUNT) != NULL)
+		return false;
+	g_test_skip("needs root and a mount namespace");
+	return true;
 }

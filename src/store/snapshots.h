@@ -82,7 +82,16 @@ bool snapshot_walk(Snapshotter *s, const Ctx *ctx, const char *const *filters, S
                    GError **error);
 bool snapshot_cleanup(Snapshotter *s, const Ctx *ctx, GError **error);
 void snapshotter_free(Snapshotter *s);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Snapshotter, snapshotter_free)
 bool snapshotter_has_capability(Snapshotter *s, const char *capability);
+
+/* Labels that a snapshotter's implementation gets to see: containerd.io/snapshot.ref and
+ * containerd.io/snapshot/... (upstream FilterInheritedLabels). A new map; NULL is as empty. */
+GHashTable *snapshot_inherited_labels(GHashTable *labels);
+#define SNAPSHOT_LABEL_REF "containerd.io/snapshot.ref"
+#define SNAPSHOT_LABEL_UIDMAP "containerd.io/snapshot/uidmapping"
+#define SNAPSHOT_LABEL_GIDMAP "containerd.io/snapshot/gidmapping"
+#define SNAPSHOT_LABEL_UPPERDIR "containerd.io/snapshot/overlay.upperdir"
 
 /* ---- drivers: disk work only, by number; never a name from outside ---- */
 
@@ -93,6 +102,7 @@ typedef struct {
 	const int64_t *parents; // ids, nearest first
 	size_t n_parents;
 	GHashTable *labels;
+	Cancel *cancel; // of the caller, for what takes long; may be NULL
 } SnapshotNode;
 typedef struct {
 	/* Makes <root>/snapshots/<id> ready under a temporary name and renames it: after a crash either all
@@ -100,28 +110,54 @@ typedef struct {
 	bool (*create)(SnapshotDriver *self, const SnapshotNode *node, GError **error);
 	GPtrArray *(*mounts)(SnapshotDriver *self, const SnapshotNode *node, GError **error);
 	bool (*usage)(SnapshotDriver *self, const SnapshotNode *node, SnapshotUsage *ret,
-	              GError **error);                                                  // of an active one
-	bool (*commit)(SnapshotDriver *self, const SnapshotNode *node, GError **error); // may be NULL
+	              GError **error); // of an active one
+	/* What the caller wrote becomes durable; the row follows when this has returned. May be NULL. */
+	bool (*commit)(SnapshotDriver *self, const SnapshotNode *node, GError **error);
 	bool (*remove)(SnapshotDriver *self, int64_t id,
 	               GError **error); // rename away, then delete; absent is fine
 	/* Every id on disk, to find what no row names. GArray of int64_t. */
 	GArray *(*list)(SnapshotDriver *self, GError **error);
+	/* Labels that are not stored but belong to what is on disk. May be NULL. */
+	void (*labels)(SnapshotDriver *self, int64_t id, GHashTable *labels);
 	void (*free)(SnapshotDriver *self);
 } SnapshotDriverOps;
 struct SnapshotDriver {
 	const SnapshotDriverOps *ops;
 	const char *const *capabilities;
 	char *root;
+	bool sync_remove; // remove() is done before a snapshot's removal is answered, else at the next
+	                  // cleanup
+	int64_t first_id; // directories below this are another owner's (upstream's) and never touched
 };
 
-/* Takes the driver. */
-Snapshotter *snapshotter_local_new(MetaDb *db, const char *name, SnapshotDriver *driver);
+/*
+ * Takes the driver, also where it fails. Directories that no row names are removed by cleanup: at the start
+ * (on a thread of its own), when the collector or a client asks for it. Removing a snapshot takes its row
+ * away and tells the collector (meta_tx_dirty "snapshots:<name>"). An error of a directory's removal is
+ * logged; the next cleanup tries again.
+ *
+ * Texts are those that upstream's clients see, of core/metadata/snapshot.go and
+ * core/snapshots/storage/bolt.go: `snapshot x does not exist: not found`, `snapshot "x": already exists`,
+ * `parent snapshot x does not exist: not found`, `cannot remove snapshot with child: failed precondition`.
+ * Not as upstream's: a commit with another parent than the snapshot has is an error, not ignored; one that
+ * rebases needs the capability.
+ */
+Snapshotter *snapshotter_local_new(MetaDb *db, const char *name, SnapshotDriver *driver, GError **error);
 
 typedef struct {
 	bool upperdir_label, sync_remove, slow_chown;
 	char **mount_options; // NULL: index=off and userxattr where needed, as upstream
 } OverlayOptions;
-/* NOT_IMPLEMENTED-class `skip plugin` text as upstream where the file system has no overlay support
- * (d_type...). */
+/*
+ * Upstream's directories: <root>/snapshots/<id>/{fs,work}. Where <root>/metadata.db is, upstream's own
+ * snapshots lie there: ours then have numbers from 1000000001 on, and others are left alone. Error: `ROOT
+ * does not support d_type. If the backing filesystem is xfs, please reformat with ftype=1 to enable d_type
+ * support`.
+ */
 SnapshotDriver *snapshot_overlayfs_new(const char *root, const OverlayOptions *options, GError **error);
+/* Can overlays be mounted from directories below root? Tries. Upstream: overlayutils.Supported. */
+bool snapshot_overlayfs_supported(const char *root, GError **error);
+/* Copies of whole trees: <root>/snapshots/<id>. */
 SnapshotDriver *snapshot_native_new(const char *root, GError **error);
+void snapshot_driver_free(SnapshotDriver *driver); // for one that no snapshotter took
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapshotDriver, snapshot_driver_free)
