@@ -62,7 +62,8 @@ static void teardown(Daemon *d, const void *data)
 static pid_t start(const Daemon *d, const char *log, const char *more)
 {
 	g_autoptr(GError) error = NULL;
-	const char *argv[] = {program, "--config", d->config, more, NULL};
+	// with setpriv, so that a test that aborts leaves no daemon behind
+	const char *argv[] = {"setpriv", "--pdeathsig", "KILL", program, "--config", d->config, more, NULL};
 	autofd fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	pid_t pid = process_spawn(argv, NULL, NULL, -1, fd, fd, false, &error);
 
