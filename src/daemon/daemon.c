@@ -133,11 +133,17 @@ static bool boot(Daemon *d, GError **error)
 	    !plugins_init(d->set, &env, error) || !cancel_check(d->cancel, error) ||
 	    !plugins_start(d->set, error) || !plugins_wait_ready(d->set, d->cancel, error))
 		return false;
-	notify("READY=1");
+	return true;
+}
+
+/* Said by the main thread when the boot thread has ended: who reads it may send signals at once. */
+static void announce(const Daemon *d)
+{
 	g_autofree char *text = g_strdup_printf("containerd successfully booted in %.6fs",
 	                                        (double)(time_mono() - d->started) / (double)NS_PER_SEC);
+
+	notify("READY=1");
 	log_info(text, NULL);
-	return true;
 }
 
 static void tell_main(const Daemon *d)
@@ -302,6 +308,8 @@ static int serve(Daemon *d, GError **error)
 	if (!run_boot(d, error))
 		_exit(1); // a plugin's init hangs: nothing can be closed in order
 	bool ok = d->boot_error == NULL && !cancel_is_set(d->cancel);
+	if (ok)
+		announce(d);
 	while (ok) {
 		int signal = wait_event(d, false, 0);
 
