@@ -34,6 +34,7 @@ static void test_trigger(void)
 	g_assert_cmpint(atomic_load(&fired), ==, 2);
 	cancel_off(c, a);
 	cancel_off(c, 999);
+	cancel_off(c, 0); // what an unset id is
 }
 
 static void test_null(void)

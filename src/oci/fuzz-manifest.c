@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		        manifest_parse(text, strlen(text), MEDIA_TYPE_OCI_MANIFEST, &error);
 		g_assert_no_error(error);
 		g_autoptr(GHashTable) labels = child_gc_labels(again->layers, false);
+		g_assert_true(again->layers->len == 0 || g_hash_table_size(labels) > 0);
 	}
 	if (index != NULL) {
 		g_autoptr(JsonObject) o = index_to_json(index);
@@ -34,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (config != NULL) {
 		g_auto(GStrv) chain = chain_ids((const char *const *)config->diff_ids);
+		g_assert_cmpuint(g_strv_length(chain), ==, g_strv_length(config->diff_ids));
 	}
 	return 0;
 }

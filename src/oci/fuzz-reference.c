@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (ref_spec_parse(s, &spec, NULL)) {
 		g_autofree char *whole = ref_spec_format(&spec), *host = ref_spec_hostname(&spec),
 		                *tag = ref_spec_tag(&spec);
+		g_assert_true(strlen(tag) <= strlen(whole) && strlen(host) <= strlen(whole));
 		g_assert_true(strlen(ref_spec_digest(&spec)) <= strlen(s) &&
 		              strlen(ref_spec_path(&spec)) <= strlen(s));
 	}
@@ -22,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		g_autofree char *whole = docker_ref_format(&ref),
 		                *familiar = docker_ref_familiar_format(&ref);
 		g_auto(DockerRef) again = {0};
+		g_assert_true(strlen(familiar) <= strlen(whole));
 		g_assert_true(docker_ref_parse_normalized(whole, &again, NULL));
 		g_autofree char *whole2 = docker_ref_format(&again);
 		g_assert_cmpstr(whole, ==, whole2);
