@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* What the operations share: the service, one operation's context, fetching, unpacking, names. */
+
+#include "transfer/limits.h"
+#include "transfer/progress.h"
+#include "transfer/transfer.h"
+
+struct Transfer {
+	TransferConfig config;
+	Semaphore *downloads, *uploads;
+	KeyedLock *once; // one fetch for each digest, one unpack for each chain id
+};
+
+/* One operation of one caller. */
+typedef struct {
+	Transfer *t;
+	Ctx ctx;            // with a lease, and a token that ends with the first failure
+	char *own_lease;    // to be deleted at the end, NULL: the caller's
+	Resolver *resolver; // NULL: nothing is fetched
+	Progress *progress;
+	char *source_label, *source_repo; // distribution.source; NULL: no registry
+} Operation;
+bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error);
+void operation_end(Operation *op);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Operation, operation_end)
+/* The operation's context without its cancel token: for cleaning up. */
+Ctx operation_cleanup_ctx(const Operation *op);
+
+/* ---- fetch.c ---- */
+
+typedef struct {
+	bool existed;       // nothing was fetched
+	bool teed;          // tee got every byte from the first to the last
+	GError *tee_failed; // tee's error; the content came all the same
+} FetchResult;
+void fetch_result_clear(FetchResult *r);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(FetchResult, fetch_result_clear)
+
+/* Brings a blob into the content store, where it is not there: verified, labelled with its source and, for
+ * manifests and indexes, with references to what they refer to. tee (may be NULL) gets the bytes as they
+ * come, before they are verified. */
+bool fetch_content(Operation *op, const Descriptor *desc, ByteSink tee, void *tee_data, FetchResult *ret,
+                   GError **error);
+
+/* ---- unpack.c ---- */
+
+/* The configured platform that a wish means; NULL: none. */
+UnpackPlatform *unpack_platform_find(Transfer *t, const TransferUnpack *wish);
+/* Fetches the layers that are wanted and makes them snapshots. wanted: of UnpackPlatform* (borrowed): the
+ * first that fits the image's configuration; where none fits the layers are only fetched. */
+bool unpack_image(Operation *op, const Descriptor *config, GPtrArray *layers, GPtrArray *wanted,
+                  GError **error);
+/* Fetches all, max_concurrent_downloads at a time. */
+bool fetch_all(Operation *op, GPtrArray *descriptors, GError **error);
+
+/* Runs fn(data, i) for 0 <= i < n in order of i on up to n_threads threads. The first error cancels the
+ * operation and is returned, the rest is not started. */
+typedef bool (*ParallelFn)(void *data, guint i, GError **error);
+bool parallel_run(Operation *op, unsigned n_threads, guint n, ParallelFn fn, void *data, GError **error);
+
+/* ---- walk.c ---- */
+
+/* The children of a manifest or index that the store's settings select, after labelling the parent with
+ * references to all of them. */
+GPtrArray *select_children(Operation *op, const TransferImages *images, const PlatformMatcher *matcher,
+                           const Descriptor *desc, GError **error);
+PlatformMatcher *images_matcher(const TransferImages *images);
+/* Records under all names that the settings give the descriptor; GPtrArray of Image*. NOT_FOUND `no image
+ * name found: not found` where there is none. */
+GPtrArray *store_images(Operation *op, const TransferImages *images, const Descriptor *desc, GError **error);
+/* The source of an annotation: see import.c. */
+#define IMPORT_SOURCE_ANNOTATION "annotation"
