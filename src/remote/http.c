@@ -711,8 +711,8 @@ HttpResponse *http_do(HttpClient *client, const HttpRequest *req, Cancel *cancel
 	if (cancel != NULL)
 		r->cancel_id = cancel_on(cancel, on_cancel, r);
 	bool ok = transfer_run(r, false);
-	/* a request body that the peer did not want to the end is no failure: it has answered */
-	if (!ok && !(r->have_header && r->failure == NULL && r->body != NULL)) {
+	/* once there is a header it is an answer; what went wrong after it is for http_body to tell */
+	if (!ok && (!r->have_header || r->failure != NULL)) {
 		response_error(r, true, ret_failure, error);
 		return NULL;
 	}

@@ -85,9 +85,10 @@ char *url_resolve(const char *base, const char *location)
 		} else {
 			g_autofree char *path = g_strndup(base, strcspn(base, "?#"));
 			char *slash = strrchr(path, '/');
-			if (slash != NULL && slash >= path + strlen(origin))
-				slash[1] = '\0';
-			joined = g_strconcat(path, location, NULL);
+			bool has_path = slash != NULL && slash >= path + strlen(origin);
+			if (has_path)
+				*slash = '\0';
+			joined = g_strconcat(path, "/", location, NULL);
 		}
 	}
 	joined[strcspn(joined, "#")] = '\0';

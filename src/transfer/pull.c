@@ -10,6 +10,7 @@
 #include "oci/labels.h"
 #include "oci/manifest.h"
 #include "oci/media-types.h"
+#include "oci/reference.h"
 #include "transfer/transfer-private.h"
 #include <string.h>
 
@@ -77,11 +78,14 @@ static void walk_manifest(Walk *w, GPtrArray *children)
 	for (guint i = 0; i < children->len; i++) {
 		const Descriptor *child = children->pdata[i];
 		bool layer = media_type_is_layer(child->media_type);
-		if (!layer && config == NULL && media_type_is_config(child->media_type))
+		if (w->wanted->len > 0 && config == NULL && media_type_is_config(child->media_type))
 			config = child;
-		g_ptr_array_add(layer ? layers : w->leaves, descriptor_new_copy(child));
+		else
+			g_ptr_array_add(layer ? layers : w->leaves, descriptor_new_copy(child));
 	}
-	if (config == NULL || layers->len == 0 || w->wanted->len == 0) {
+	if (config == NULL || layers->len == 0) {
+		if (config != NULL)
+			g_ptr_array_add(w->leaves, descriptor_new_copy(config));
 		g_ptr_array_extend_and_steal(w->leaves, g_steal_pointer(&layers));
 		return;
 	}
