@@ -34,3 +34,5 @@ GPtrArray *leases_list_resources(MetaDb *db, const Ctx *ctx, const char *lease, 
 /* For use inside meta_update: put a resource under the context's lease; no lease is no error, a lease that
  * does not exist is NOT_FOUND as upstream's addContentLease etc. */
 bool lease_add_in_tx(MetaTx *tx, const Ctx *ctx, const char *type, const char *id, GError **error);
+/* The reverse; what is not there is no error. */
+bool lease_remove_in_tx(MetaTx *tx, const Ctx *ctx, const char *type, const char *id, GError **error);

@@ -106,6 +106,22 @@ GHashTable *extensions_copy(GHashTable *map)
 	return copy;
 }
 
+bool extensions_apply(const char *path, GHashTable *map, GHashTable *from)
+{
+	if (!g_str_has_prefix(path, "extensions."))
+		return false;
+	const char *name = path + strlen("extensions.");
+	const Any *value = from != NULL ? g_hash_table_lookup(from, name) : NULL;
+	if (value == NULL) {
+		g_hash_table_remove(map, name);
+		return true;
+	}
+	Any *copy = g_new0(Any, 1);
+	any_copy(copy, value);
+	g_hash_table_insert(map, g_strdup(name), copy);
+	return true;
+}
+
 GHashTable *meta_extensions_read(MetaTx *tx, MetaKind kind, int64_t id, GError **error)
 {
 	sqlite3_stmt *stmt =

@@ -33,8 +33,8 @@ static inline void meta_pin_release_(MetaPin *pin)
 	__attribute__((cleanup(meta_pin_release_), unused)) MetaPin LOCK_CONCAT_(meta_pin_, __LINE__) =      \
 	        (meta_pin(db, digest), (MetaPin){db, digest})
 
-/* What meta_tx_dirty named since the last call, a set of char*; the count of deletions starts anew. Taken by
- * the collector before it looks. Owned by the caller. */
+/* What meta_tx_dirty named since the last call, a set of char*; the count of deletions starts anew. Owned by
+ * the caller. */
 GHashTable *meta_take_dirty(MetaDb *db);
 /* Puts one back: it could not be done this time. */
 void meta_put_dirty(MetaDb *db, const char *what);

@@ -65,6 +65,7 @@ struct MetaDb {
 	char *path;
 	MetaOptions options;
 	int dirfd; // holds the lock that keeps other daemons out
+	bool has_upstream;
 
 	Conn *writer; // the drain task only
 	Pool *write_pool, *checkpoint_pool;
@@ -239,7 +240,8 @@ static bool lock_directory(MetaDb *db, const char *dir, GError **error)
 		g_usleep(20 * 1000);
 	}
 	g_autofree char *upstream = path_join(dir, "meta.db");
-	if (path_exists(upstream))
+	db->has_upstream = path_exists(upstream);
+	if (db->has_upstream)
 		log_info("found upstream metadata: it is left alone and not imported", "path", upstream,
 		         NULL);
 	return true;
@@ -275,6 +277,16 @@ static bool check_pragma(Conn *conn, const char *sql, const char *expected, GErr
 }
 
 /* After a crash the database is read through once; it is small, and a power cut is when disks lie. */
+/* The numbers of directories that upstream may have made are never ours. */
+static bool reserve_snapshots(MetaDb *db, GError **error)
+{
+	return !db->has_upstream ||
+	       conn_exec(db->writer,
+	                 "INSERT INTO sqlite_sequence(name, seq) SELECT 'snapshot', 999999999"
+	                 " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot')",
+	                 error);
+}
+
 static bool open_writer(MetaDb *db, bool unclean, GError **error)
 {
 	db->writer = conn_open(db, true, error);
@@ -284,7 +296,7 @@ static bool open_writer(MetaDb *db, bool unclean, GError **error)
 		error_reclass(error, CTRD_ERR_DATA_LOSS);
 		return false;
 	}
-	return schema_migrate(db->writer->sqlite, db->path, error);
+	return schema_migrate(db->writer->sqlite, db->path, error) && reserve_snapshots(db, error);
 }
 
 static bool open_database(MetaDb *db, bool unclean, GError **error)
@@ -366,6 +378,16 @@ void meta_close(MetaDb *db)
 const MetaOptions *meta_options(MetaDb *db)
 {
 	return &db->options;
+}
+
+bool meta_has_upstream(MetaDb *db)
+{
+	return db->has_upstream;
+}
+
+int64_t meta_first_snapshot(MetaDb *db)
+{
+	return db->has_upstream ? META_FIRST_SNAPSHOT_BESIDE_UPSTREAM : 1;
 }
 
 /* ---- checkpoints ---- */

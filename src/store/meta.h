@@ -41,6 +41,13 @@ MetaDb *meta_open(const char *path, const MetaOptions *options, GError **error);
 void meta_close(MetaDb *db);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MetaDb, meta_close)
 const MetaOptions *meta_options(MetaDb *db);
+/* Upstream's metadata was there when the database was opened. Then files and directories that no row of ours
+ * names may be upstream's, and are not to be deleted. */
+bool meta_has_upstream(MetaDb *db);
+/* Snapshots get numbers from here on, so that their directories are not upstream's: 1, or behind all that
+ * upstream can have made. */
+#define META_FIRST_SNAPSHOT_BESIDE_UPSTREAM INT64_C(1000000000)
+int64_t meta_first_snapshot(MetaDb *db);
 
 typedef bool (*MetaFn)(MetaTx *tx, void *data, GError **error);
 bool meta_update(MetaDb *db, MetaFn fn, void *data, GError **error);
@@ -92,6 +99,9 @@ bool meta_labels_write(MetaTx *tx, MetaKind kind, int64_t id, GHashTable *labels
 /* Extensions: char* -> Any* (owned). write replaces all. */
 GHashTable *extensions_new(void);
 GHashTable *extensions_copy(GHashTable *map); // NULL copies as an empty map
+/* `extensions.<name>` of a field mask: taken over from the other map, or removed where that does not have it.
+ */
+bool extensions_apply(const char *path, GHashTable *map, GHashTable *from);
 GHashTable *meta_extensions_read(MetaTx *tx, MetaKind kind, int64_t id, GError **error);
 bool meta_extensions_write(MetaTx *tx, MetaKind kind, int64_t id, GHashTable *extensions, GError **error);
 

@@ -128,6 +128,7 @@ static void test_upstream_root(void)
 	log_set_fd(fd);
 	test_env_open(env, NULL);
 	log_set_fd(2);
+	g_assert_true(meta_has_upstream(env->db));
 	g_autofree char *text = NULL, *content = NULL;
 	g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
 	g_assert_nonnull(strstr(text, "found upstream metadata"));
