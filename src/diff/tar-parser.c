@@ -409,10 +409,10 @@ static void merge_string(const TarHeader *h, const char *key, const char **ret)
 static bool merge_pax(TarParser *p, GError **error)
 {
 	TarHeader *h = &p->header;
-	h->records = &g_array_index(p->records, TarRecord, 0);
 	h->n_records = p->records->len;
 	if (h->n_records == 0)
 		return true;
+	h->records = &g_array_index(p->records, TarRecord, 0);
 	merge_string(h, "path", &h->name);
 	merge_string(h, "linkpath", &h->linkname);
 	if (!merge_number(h, "uid", &h->uid) || !merge_number(h, "gid", &h->gid) ||

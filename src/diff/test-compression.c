@@ -24,7 +24,8 @@ static GByteArray *compress(Compression c, const void *data, size_t len)
 	GByteArray *out = g_byte_array_new();
 	g_autoptr(Compressor) z = compressor_new(c, to_bytes, out);
 	g_assert_true(compressor_write(z, data, len / 2, NULL));
-	g_assert_true(compressor_write(z, (const uint8_t *)data + len / 2, len - len / 2, NULL));
+	if (len > 0)
+		g_assert_true(compressor_write(z, (const uint8_t *)data + len / 2, len - len / 2, NULL));
 	g_assert_true(compressor_finish(z, NULL));
 	return out;
 }
@@ -41,7 +42,8 @@ static GByteArray *decompress(Compression c, const uint8_t *data, size_t len, si
 		// a piece in memory of exactly its size: a sanitizer sees a read past it
 		g_autofree uint8_t *in = n > 0 ? g_memdup2(data, n) : g_malloc(1);
 		const uint8_t *at = in;
-		data += n;
+		if (n > 0)
+			data += n;
 		len -= n;
 		bool eof = n == 0;
 		do {
