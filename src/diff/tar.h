@@ -6,10 +6,10 @@
  * which upstream reads and writes layers with: V7, ustar, STAR, pax, GNU long names, GNU sparse (old, 0.0,
  * 0.1, 1.0), base-256 numbers; global pax headers come out as entries of type 'g'.
  *
- * Why not libarchive: it can only be pulled (a pipeline that pushes needs a thread for it), it passes names
- * through the locale's character set (in the C locale of a daemon a UTF-8 name of a pax record is lost), it
- * guesses and repairs where Go refuses, so hostile archives would mean two things to us and to upstream, and
- * it costs several times the CPU per entry (docs/layers.md has the measurement).
+ * Why not libarchive: it can only be pulled; it goes on where Go refuses (a malformed pax record is ignored,
+ * a uid that is no number is 0, one block of zeros is the end), so a hostile archive would mean one thing to
+ * us and another to upstream; names of pax records go through the locale's character set; and it takes 1.5
+ * times the CPU for headers alone (docs/layers.md).
  *
  * Errors have Go's texts, class UNKNOWN: `archive/tar: invalid tar header`, `unexpected EOF`,
  * `archive/tar: header field too long` (extended header over TAR_SPECIAL_MAX), `archive/tar: sparse map too
