@@ -1,10 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.h"
+#include "oci/platform.h"
 #include "oci/reference.h"
 #include <stdint.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_platform(const char *s)
+{
+	g_auto(Platform) p = {0}, again = {0};
+	if (!platform_parse(s, &p, NULL))
+		return;
+	// not always the same: upstream's formatting neither escapes everything nor refuses dots
+	g_autofree char *text = platform_format_all(&p);
+	if (!platform_parse(text, &again, NULL))
+		platform_copy(&again, &p);
+	g_autoptr(PlatformMatcher) m = platform_matcher_only(&p);
+	platform_matches(m, &again);
+	g_assert_false(platform_less(m, &again, &again));
+}
 
 /* What is accepted reads back as what was written. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -28,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		g_autofree char *whole2 = docker_ref_format(&again);
 		g_assert_cmpstr(whole, ==, whole2);
 	}
+	check_platform(s);
 	docker_ref_parse(s, &full, NULL);
 	docker_ref_parse_any(s, &any, NULL);
 	return 0;
