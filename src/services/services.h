@@ -16,6 +16,9 @@
 #include "store/gc.h"
 #include "store/meta.h"
 #include "transfer/differ.h"
+#include "transfer/transfer.h"
+
+typedef struct Streams Streams; // services/streams.h
 
 /* revision: the commit this was built from. */
 RpcService version_service_new(const char *revision);
@@ -28,6 +31,8 @@ RpcService content_service_new(ContentStore *content);
 RpcService snapshots_service_new(GHashTable *snapshotters);
 /* differs: Differ* in order of preference; at least one. sync_fs: always, whatever the request says. */
 RpcService diff_service_new(GPtrArray *differs, bool sync_fs);
+RpcService streaming_service_new(Streams *streams);
+RpcService transfer_service_new(Transfer *transfer, Streams *streams);
 RpcService events_service_new(Exchange *exchange);
 /* The ttrpc twin, with Forward only. */
 RpcService ttrpc_events_service_new(Exchange *exchange);

@@ -122,8 +122,6 @@ static bool download(Fetch *f, GError **error)
 		const void *data = g_bytes_get_data(desc->data, &len);
 		return on_bytes(f, data, len, error);
 	}
-	if (op->resolver == NULL)
-		return error_set_class(error, CTRD_ERR_NOT_FOUND, "content %s", desc->digest);
 	if (!semaphore_acquire(op->t->downloads, op->ctx.cancel, error))
 		return false;
 	bool ok = resolver_fetch(op->resolver, op->ctx.cancel, desc, f->offset, on_bytes, f, error);
@@ -190,6 +188,12 @@ static bool fetch_locked(Fetch *f, GError **error)
 {
 	Operation *op = f->op;
 	ContentStore *content = op->t->config.content;
+	if (op->resolver == NULL && f->desc->data == NULL) {
+		/* nowhere to get it from: it is there, or it is missing */
+		g_autoptr(ContentInfo) info = content_info(content, &op->ctx, f->desc->digest, error);
+		f->ret->existed = info != NULL;
+		return info != NULL;
+	}
 	g_autofree char *ref = transfer_ref_key(f->desc);
 	g_autoptr(GError) e = NULL;
 	f->writer = content_open_writer(content, &op->ctx, ref, f->desc, &e);

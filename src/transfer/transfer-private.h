@@ -62,13 +62,41 @@ bool parallel_run(Operation *op, unsigned n_threads, guint n, ParallelFn fn, voi
 
 /* ---- walk.c ---- */
 
-/* The children of a manifest or index that the store's settings select, after labelling the parent with
- * references to all of them. */
-GPtrArray *select_children(Operation *op, const TransferImages *images, const PlatformMatcher *matcher,
-                           const Descriptor *desc, GError **error);
 PlatformMatcher *images_matcher(const TransferImages *images);
+
+/* From an index or manifest down to what is to be unpacked and what is just to be fetched. Documents are
+ * fetched on the way, and labelled with references to all their children, wanted or not. */
+typedef struct {
+	Operation *op;
+	const TransferImages *images;
+	PlatformMatcher *matcher;
+	GPtrArray *wanted;   // of UnpackPlatform*, borrowed; empty: nothing is unpacked
+	GPtrArray *found;    // images to unpack
+	GPtrArray *leaves;   // of Descriptor*: to fetch and no more
+	unsigned n_children; // selected so far
+} Walk;
+void walk_init(Walk *w, Operation *op, const TransferImages *images);
+void walk_clear(Walk *w);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Walk, walk_clear)
+bool walk(Walk *w, const Descriptor *desc, GError **error);
+bool walk_unpack(Walk *w, GError **error);
+
+/* ---- names.c ---- */
+
 /* Records under all names that the settings give the descriptor; GPtrArray of Image*. NOT_FOUND `no image
- * name found: not found` where there is none. */
+ * name found: not found` where there is none. An annotation ANNOTATION_IMPORT_REF_SOURCE says that the
+ * descriptor's own annotations name it. */
 GPtrArray *store_images(Operation *op, const TransferImages *images, const Descriptor *desc, GError **error);
-/* The source of an annotation: see import.c. */
 #define IMPORT_SOURCE_ANNOTATION "annotation"
+/* The images that the settings name; GPtrArray of Image*. */
+GPtrArray *lookup_images(Operation *op, const TransferImages *images, GError **error);
+/* What OCI wants as the name of an entry: the tag, or the whole where there is none. Owned by the caller. */
+char *oci_reference_name(const char *name);
+
+/* ---- pull.c ---- */
+
+/* What a registry's settings make of the reference. */
+Resolver *registry_resolver(const TransferRegistry *r, HttpClient *http, const char *reference,
+                            GError **error);
+/* Labels content of this name with where it comes from. */
+bool set_source(Operation *op, const char *name, GError **error);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* From a descriptor to what belongs to it, and to the names it gets (upstream core/transfer/image). */
+/* From a descriptor to what belongs to it (upstream core/images/handlers.go, core/transfer/image). */
 #include "base/error.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "oci/child-labels.h"
 #include "oci/labels.h"
@@ -49,8 +50,8 @@ static void keep_configs(GPtrArray *children)
 			g_ptr_array_remove_index(children, i - 1);
 }
 
-GPtrArray *select_children(Operation *op, const TransferImages *images, const PlatformMatcher *matcher,
-                           const Descriptor *desc, GError **error)
+static GPtrArray *select_children(Operation *op, const TransferImages *images, const PlatformMatcher *matcher,
+                                  const Descriptor *desc, GError **error)
 {
 	g_autofree char *data = NULL;
 	size_t len = 0;
@@ -70,139 +71,123 @@ GPtrArray *select_children(Operation *op, const TransferImages *images, const Pl
 	return g_steal_pointer(&children);
 }
 
-/* ---- Names ---- */
+/* ---- The walk ---- */
 
-static bool is_prefix_of(const char *ref, const char *prefix)
+enum {
+	NESTING_MAX = 8, // indexes in indexes
+};
+
+/* An image to unpack. */
+typedef struct {
+	Descriptor config;
+	GPtrArray *layers; // of Descriptor*
+} Found;
+
+static void found_free(void *data)
 {
-	size_t len = strlen(prefix);
-	return strncmp(ref, prefix, len) == 0 && (ref[len] == '\0' || strchr("/:@", ref[len]) != NULL);
+	Found *f = data;
+	descriptor_clear(&f->config);
+	g_ptr_array_unref(f->layers);
+	g_free(f);
 }
 
-/* A tag becomes prefix:tag; a full name stays, or is dropped where it must have the prefix and has not. */
-static char *translate(const char *ref, const TransferReference *r)
+void walk_clear(Walk *w)
 {
-	if (str_empty(r->name))
-		return g_strdup("");
-	if (strpbrk(ref, "/:@") != NULL)
-		return g_strdup(r->allow_overwrite || is_prefix_of(ref, r->name) ? ref : "");
-	return g_strconcat(r->name, ":", ref, NULL);
+	g_clear_pointer(&w->matcher, platform_matcher_free);
+	g_clear_pointer(&w->wanted, g_ptr_array_unref);
+	g_clear_pointer(&w->found, g_ptr_array_unref);
+	g_clear_pointer(&w->leaves, g_ptr_array_unref);
 }
 
-/* The name that the annotations of an archive's entry give, "" for none. */
-static char *annotated_name(const Descriptor *desc, const TransferReference *r)
+void walk_init(Walk *w, Operation *op, const TransferImages *images)
 {
-	const char *full = descriptor_annotation(desc, ANNOTATION_IMAGE_NAME);
-	if (!str_empty(full)) {
-		g_autofree char *name = translate(full, r);
-		return g_strdup(g_str_equal(name, full) ? full : "");
-	}
-	const char *tag = descriptor_annotation(desc, ANNOTATION_OCI_REF_NAME);
-	return str_empty(tag) ? g_strdup("") : translate(tag, r);
-}
-
-static void add_image(GPtrArray *out, const TransferImages *images, const char *name, const Descriptor *desc,
-                      bool extra)
-{
-	Image *image = image_new();
-	g_free(image->name);
-	image->name = g_strdup(name);
-	descriptor_clear(&image->target);
-	descriptor_copy(&image->target, desc);
-	if (image->labels != NULL)
-		g_hash_table_unref(image->labels);
-	image->labels = strmap_copy(images->labels);
-	if (extra && !str_empty(images->name)) {
-		/* goes when the main name goes, and can go at once then */
-		g_autofree char *now = time_format_rfc3339(time_now() / NS_PER_SEC * NS_PER_SEC);
-		strmap_set(image->labels, LABEL_GC_BREF_IMAGE, images->name);
-		strmap_set(image->labels, LABEL_GC_EXPIRE, now);
-	}
-	g_ptr_array_add(out, image);
-}
-
-static void add_with_digest(GPtrArray *out, const TransferImages *images, const TransferReference *r,
-                            const Descriptor *desc)
-{
-	g_autofree char *name = g_strdup_printf("%s@%s", r->name, desc->digest);
-	add_image(out, images, name, desc, true);
-}
-
-static void annotated_images(GPtrArray *out, const TransferImages *images, const Descriptor *desc)
-{
-	for (guint i = 0; images->extra_references != NULL && i < images->extra_references->len; i++) {
-		const TransferReference *r = images->extra_references->pdata[i];
-		if (!r->is_prefix)
+	w->op = op;
+	w->images = images;
+	w->matcher = images_matcher(images);
+	w->wanted = g_ptr_array_new();
+	w->found = g_ptr_array_new_with_free_func(found_free);
+	w->leaves = descriptors_new();
+	for (guint i = 0; images->unpacks != NULL && i < images->unpacks->len; i++) {
+		const TransferUnpack *u = images->unpacks->pdata[i];
+		UnpackPlatform *p = unpack_platform_find(op->t, u);
+		if (p != NULL) {
+			g_ptr_array_add(w->wanted, p);
 			continue;
-		g_autofree char *name = annotated_name(desc, r);
-		if (*name != '\0')
-			add_image(out, images, name, desc, true);
-		if (r->add_digest && (*name == '\0' || !r->skip_named_digest))
-			add_with_digest(out, images, r, desc);
+		}
+		g_autofree char *platform = platform_format_all(&u->platform);
+		log_warn("unpack configuration not supported, skipping", "platform", platform, "snapshotter",
+		         str_or(u->snapshotter, ""), NULL);
 	}
 }
 
-static void plain_images(GPtrArray *out, const TransferImages *images, const Descriptor *desc)
+static void walk_manifest(Walk *w, GPtrArray *children)
 {
-	if (!str_empty(images->name))
-		add_image(out, images, images->name, desc, false);
-	for (guint i = 0; images->extra_references != NULL && i < images->extra_references->len; i++) {
-		const TransferReference *r = images->extra_references->pdata[i];
-		if (r->add_digest)
-			add_with_digest(out, images, r, desc);
-		else if (!r->is_prefix)
-			add_image(out, images, r->name, desc, true);
+	g_autoptr(GPtrArray) layers = descriptors_new();
+	const Descriptor *config = NULL;
+	for (guint i = 0; i < children->len; i++) {
+		const Descriptor *child = children->pdata[i];
+		bool layer = media_type_is_layer(child->media_type);
+		if (w->wanted->len > 0 && config == NULL && media_type_is_config(child->media_type))
+			config = child;
+		else
+			g_ptr_array_add(layer ? layers : w->leaves, descriptor_new_copy(child));
 	}
+	if (config == NULL || layers->len == 0) {
+		if (config != NULL)
+			g_ptr_array_add(w->leaves, descriptor_new_copy(config));
+		g_ptr_array_extend_and_steal(w->leaves, g_steal_pointer(&layers));
+		return;
+	}
+	Found *f = g_new0(Found, 1);
+	descriptor_copy(&f->config, config);
+	f->layers = g_steal_pointer(&layers);
+	g_ptr_array_add(w->found, f);
 }
 
-static Image *upsert(Operation *op, const Image *image, GError **error)
+static bool walk_from(Walk *w, const Descriptor *desc, unsigned depth, GError **error)
 {
-	for (;;) {
-		g_autoptr(GError) e = NULL;
-		Image *stored = images_create(op->t->config.db, &op->ctx, image, 0, &e);
-		if (stored != NULL)
-			return stored;
-		if (!error_is(e, CTRD_ERR_ALREADY_EXISTS)) {
-			g_propagate_error(error, g_steal_pointer(&e));
-			return NULL;
-		}
-		g_clear_error(&e);
-		stored = images_update(op->t->config.db, &op->ctx, image, NULL, 0, &e);
-		if (stored != NULL)
-			return stored;
-		/* somebody removed it in between */
-		if (!error_is(e, CTRD_ERR_NOT_FOUND) || !cancel_check(op->ctx.cancel, NULL)) {
-			g_propagate_error(error, g_steal_pointer(&e));
-			return NULL;
-		}
+	Operation *op = w->op;
+	bool index = media_type_is_index(desc->media_type);
+	if (!index && !media_type_is_manifest(desc->media_type)) {
+		g_ptr_array_add(w->leaves, descriptor_new_copy(desc));
+		return true;
 	}
+	if (depth > NESTING_MAX)
+		return error_set(error, CTRD_ERR_RESOURCE_EXHAUSTED,
+		                 "%s: indexes are nested more than %d deep", desc->digest, NESTING_MAX);
+	progress_add(op->progress, desc);
+	g_auto(FetchResult) fetched = {0};
+	if (!fetch_content(op, desc, NULL, NULL, &fetched, error))
+		return false;
+	g_autoptr(GPtrArray) children = select_children(op, w->images, w->matcher, desc, error);
+	if (children == NULL)
+		return false;
+	progress_children(op->progress, desc, children);
+	w->n_children += children->len;
+	if (!index) {
+		walk_manifest(w, children);
+		return true;
+	}
+	for (guint i = 0; i < children->len; i++)
+		if (!walk_from(w, children->pdata[i], depth + 1, error))
+			return false;
+	return true;
 }
 
-GPtrArray *store_images(Operation *op, const TransferImages *images, const Descriptor *desc, GError **error)
+bool walk(Walk *w, const Descriptor *desc, GError **error)
 {
-	g_autoptr(GPtrArray) wanted = g_ptr_array_new_with_free_func((GDestroyNotify)image_free);
-	g_auto(Descriptor) target = {0};
-	descriptor_copy(&target, desc);
-	const char *source = descriptor_annotation(desc, ANNOTATION_IMPORT_REF_SOURCE);
-	if (source == NULL) {
-		plain_images(wanted, images, &target);
-	} else {
-		if (!g_str_equal(source, IMPORT_SOURCE_ANNOTATION)) {
-			error_set_class(error, CTRD_ERR_INVALID_ARGUMENT, "ref source not supported");
-			return NULL;
-		}
-		g_hash_table_remove(target.annotations, ANNOTATION_IMPORT_REF_SOURCE);
-		annotated_images(wanted, images, &target);
+	return walk_from(w, desc, 0, error);
+}
+
+bool walk_unpack(Walk *w, GError **error)
+{
+	for (guint i = 0; i < w->found->len; i++) {
+		Found *f = w->found->pdata[i];
+		progress_add(w->op->progress, &f->config);
+		g_auto(FetchResult) fetched = {0};
+		if (!fetch_content(w->op, &f->config, NULL, NULL, &fetched, error) ||
+		    !unpack_image(w->op, &f->config, f->layers, w->wanted, error))
+			return false;
 	}
-	if (wanted->len == 0) {
-		error_set_class(error, CTRD_ERR_NOT_FOUND, "no image name found");
-		return NULL;
-	}
-	g_autoptr(GPtrArray) stored = g_ptr_array_new_with_free_func((GDestroyNotify)image_free);
-	for (guint i = 0; i < wanted->len; i++) {
-		Image *image = upsert(op, wanted->pdata[i], error);
-		if (image == NULL)
-			return NULL;
-		g_ptr_array_add(stored, image);
-	}
-	return g_steal_pointer(&stored);
+	return true;
 }
