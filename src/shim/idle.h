@@ -7,5 +7,5 @@
 #include "loop/loop.h"
 
 typedef struct Idle Idle;
+/* For as long as the loop runs. */
 Idle *idle_new(Loop *loop);
-void idle_touch(Idle *idle);

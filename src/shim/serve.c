@@ -25,7 +25,6 @@ typedef struct {
 	RpcServer *rpc;
 	Shim shim;
 	TaskService service;
-	Idle *idle;
 	char *socket_path;
 	struct stat socket_file;
 	int signal_fd;
@@ -166,12 +165,6 @@ static int listener(const Args *args, Server *s, GError **error)
 	return LISTEN_FD;
 }
 
-static void on_activity(void *data)
-{
-	const Server *s = data;
-	idle_touch(s->idle);
-}
-
 bool serve_run(const Args *args, GError **error)
 {
 	Server *s = g_new0(Server, 1); // lives as long as the process
@@ -190,16 +183,14 @@ bool serve_run(const Args *args, GError **error)
 	Publisher *publisher = publisher_new(s->loop, reaper, args->ns, g_getenv("TTRPC_ADDRESS"),
 	                                     args->publish_binary, args->address);
 	shim_init(&s->shim, s->loop, args->ns, reaper, publisher);
-	s->idle = idle_new(s->loop);
-	s->service = (TaskService){
-	        .shim = &s->shim, .on_activity = on_activity, .on_shutdown = server_stop, .data = s};
+	idle_new(s->loop);
+	s->service = (TaskService){.shim = &s->shim, .on_shutdown = server_stop, .data = s};
 	const RpcServerLimits limits = {
 	        .max_connections = 256, .max_streams = 1024, .shutdown_ns = NS_PER_SEC};
 	s->rpc = rpc_server_new(s->loop, NULL, &limits);
 	task_service_add(s->rpc, &s->service);
 	if (!rpc_server_listen(s->rpc, RPC_PROTO_TTRPC, fd, true, error))
 		return false;
-	idle_touch(s->idle);
 	loop_run(s->loop);
 	return true;
 }

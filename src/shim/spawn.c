@@ -111,7 +111,9 @@ static pid_t child_clone(Child *c)
 
 pid_t spawn_child(const SpawnSpec *spec, GError **error)
 {
-	g_autofree char *path = process_lookup(spec->file, error);
+	// As Go: a path is not looked at before it is executed, so the error is execve's.
+	g_autofree char *path =
+	        strchr(spec->file, '/') != NULL ? g_strdup(spec->file) : process_lookup(spec->file, error);
 	if (path == NULL)
 		return -1;
 	g_autofree char **env = spec->envp == NULL ? child_env() : NULL;

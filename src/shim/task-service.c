@@ -50,7 +50,6 @@ static TaskService *service_of(RpcCall *call)
 {
 	TaskService *s = rpc_call_impl(call);
 	publisher_kick(s->shim->publisher); // the daemon is there
-	s->on_activity(s->data);
 	return s;
 }
 
@@ -141,9 +140,7 @@ static void answer_create(void *data, RpcCall *call)
 static bool handle_create(RpcCall *call, const void *request, void *response, GError **error)
 {
 	const CreateRequest *r = request;
-	const char *ns;
-	if (!rpc_call_require_namespace(call, &ns, error))
-		return error_prefix(error, "create namespace");
+	// The namespace is the shim's own (-namespace): daemons up to 1.6 send none.
 	const CreateSpec spec = {.id = r->id,
 	                         .bundle = r->bundle,
 	                         .n_rootfs = r->n_rootfs,

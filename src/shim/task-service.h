@@ -7,7 +7,6 @@
 /* The task service, versions 2 and 3 (same messages, other package), upon container.h. */
 typedef struct {
 	Shim *shim;
-	LoopFn on_activity; // after each call has been taken
 	LoopFn on_shutdown; // Shutdown was asked for, and no container is left
 	void *data;
 } TaskService;
