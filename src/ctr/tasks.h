@@ -7,6 +7,7 @@
 #include "services/containers/v1/containers.pb-c.h"
 #include "services/tasks/v1/tasks.pb-c.h"
 #include "types/mount.pb-c.h"
+#include "types/task/task.pb-c.h"
 
 bool ctr_container_get(Cli *cli, const char *id,
                        Containerd__Services__Containers__V1__GetContainerResponse **ret, GError **error);
@@ -33,7 +34,7 @@ bool ctr_wait_end(CtrWait *wait, uint32_t *ret_status, GError **error); // block
 void ctr_wait_free(CtrWait *wait);                                      // given up; NULL is fine
 
 /* cmd-exec.c, cmd-run.c */
-extern const CliCommand ctr_tasks_exec, ctr_tasks_start;
+extern const CliCommand ctr_tasks_exec, ctr_tasks_start, ctr_containers_create;
 /* Waits for the process while its streams are pumped; then its exit status is ours. Frees the wait. */
 bool ctr_follow(Cli *cli, TaskIo *io, CtrWait *wait, GError **error);
 

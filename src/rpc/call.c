@@ -52,6 +52,11 @@ Arena *rpc_call_arena(RpcCall *call)
 	return call->arena;
 }
 
+const void *rpc_call_request(RpcCall *call)
+{
+	return call->request;
+}
+
 void *rpc_call_impl(RpcCall *call)
 {
 	return call->entry->service.impl;

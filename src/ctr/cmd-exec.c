@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ctr tasks exec */
+#include "ctr/tasks.h"
+#include "ctr/util.h"
+#include <stdio.h>
+#include <string.h>
+
+#define SPEC_PROCESS_URL "types.containerd.io/opencontainers/runtime-spec/1/Process"
+
+/* The container's process with what the flags change, as JSON. */
+static char *process_json(Cli *cli, GError **error)
+{
+	autopb Containerd__Services__Containers__V1__GetContainerResponse *resp = NULL;
+	if (!ctr_container_get(cli, cli_arg(cli, 0), &resp, error))
+		return NULL;
+	const Google__Protobuf__Any *any = resp->container->spec;
+	g_autoptr(JsonObject) spec =
+	        any != NULL ? json_parse((const char *)any->value.data, any->value.len, 0, error) : NULL;
+	JsonObject *process = json_get_object(spec, "process");
+	if (process == NULL) {
+		if (error == NULL || *error == NULL)
+			error_set(error, CTRD_ERR_INVALID_ARGUMENT, "container %s has no process in its spec",
+			          cli_arg(cli, 0));
+		return NULL;
+	}
+	if (*cli_string(cli, "user") != '\0' && !spec_set_user(spec, cli_string(cli, "user"), NULL, error))
+		return NULL;
+	JsonObject *args = json_object_new_array();
+	for (int i = 1; i < cli_n_args(cli); i++)
+		json_object_array_add(args, json_object_new_string(cli_arg(cli, i)));
+	json_set(process, "args", args);
+	json_object_object_del(process, "terminal");
+	if (cli_bool(cli, "tty"))
+		json_set(process, "terminal", json_object_new_boolean(true));
+	if (*cli_string(cli, "cwd") != '\0')
+		json_set_string(process, "cwd", cli_string(cli, "cwd"));
+	return json_to_text(process);
+}
+
+static bool add_process(Cli *cli, const char *exec_id, TaskIo *io, char *json, GError **error)
+{
+	Containerd__Services__Tasks__V1__ExecProcessRequest req =
+	        CONTAINERD__SERVICES__TASKS__V1__EXEC_PROCESS_REQUEST__INIT;
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	any.type_url = (char *)SPEC_PROCESS_URL;
+	any.value = (ProtobufCBinaryData){strlen(json), (uint8_t *)json};
+	req.container_id = cli_arg(cli, 0);
+	req.exec_id = exec_id;
+	req.terminal = cli_bool(cli, "tty");
+	req.stdin = task_io_stdin(io);
+	req.stdout = task_io_stdout(io);
+	req.stderr = task_io_stderr(io);
+	req.spec = &any;
+	autopb ProtobufCMessage *resp = NULL;
+	return ctr_call(cli, &containerd__services__tasks__v1__tasks__descriptor, "Exec", &req, &resp, error);
+}
+
+/* Everything after the process was added; takes the wait. */
+static bool run_process(Cli *cli, const char *exec_id, TaskIo *io, CtrWait *wait, GError **error)
+{
+	const char *id = cli_arg(cli, 0);
+	bool detach = cli_bool(cli, "detach");
+	if ((!detach && !task_io_start(io, cli, id, exec_id, error)) ||
+	    !ctr_task_start(cli, id, exec_id, NULL, error)) {
+		ctr_wait_free(wait);
+		return false;
+	}
+	if (detach) {
+		ctr_wait_free(wait);
+		return true;
+	}
+	return ctr_follow(cli, io, wait, error);
+}
+
+static bool exec_run(Cli *cli, GError **error)
+{
+	const char *id = cli_arg(cli, 0), *exec_id = cli_string(cli, "exec-id"),
+	           *log_uri = cli_string(cli, "log-uri");
+	bool tty = cli_bool(cli, "tty"), detach = cli_bool(cli, "detach");
+	if (*id == '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "container id must be provided");
+	if (*exec_id == '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "exec id must not be empty: give one with --exec-id");
+	if (tty && *log_uri != '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "can't use log-uri with tty");
+	if (*log_uri != '\0' && *cli_string(cli, "fifo-dir") != '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "can't use log-uri with fifo-dir");
+	g_autofree char *json = process_json(cli, error);
+	if (json == NULL)
+		return false;
+	TaskIoOptions options = {
+	        .terminal = tty, .log_uri = log_uri, .fifo_dir = cli_string(cli, "fifo-dir")};
+	TaskIo *io = task_io_new(exec_id, &options, error);
+	if (io == NULL)
+		return false;
+	bool ok = add_process(cli, exec_id, io, json, error);
+	if (ok) {
+		CtrWait *wait = ctr_wait_begin(cli, id, exec_id, error);
+		ok = wait != NULL && run_process(cli, exec_id, io, wait, error);
+		uint32_t status = 0;
+		if (!ok || !detach)
+			ctr_task_delete(cli, id, exec_id, &status, NULL);
+	}
+	task_io_free(io, ok && detach);
+	return ok;
+}
+
+static const CliFlag exec_flags[] = {
+        {"cwd", FLAG_STRING, "Working directory of the new process"},
+        {"tty", FLAG_BOOL, "Allocate a TTY for the container", {"t"}, "false"},
+        {"detach", FLAG_BOOL, "Detach from the task after it has started execution", {"d"}, "false"},
+        {"exec-id", FLAG_STRING, "Exec specific id for the process"},
+        {"fifo-dir", FLAG_STRING, "Directory used for storing IO FIFOs"},
+        {"log-uri", FLAG_STRING, "Log uri for custom shim logging"},
+        {"user", FLAG_STRING, "User id or name"},
+        {0},
+};
+const CliCommand ctr_tasks_exec = {
+        .name = "exec",
+        .usage = "Execute additional processes in an existing container",
+        .arguments = "[flags] CONTAINER CMD [ARG...]",
+        .flags = {exec_flags},
+        .run = exec_run,
+};
