@@ -9,12 +9,16 @@
 #include "daemon/builtins.h"
 
 static const PluginRegistration *const builtins[] = {
-        &plugin_internal_opt,    &plugin_server_grpc,  &plugin_server_ttrpc,
-        &plugin_server_grpc_tcp, &plugin_server_debug, &plugin_server_metrics,
+        &plugin_internal_opt, &plugin_deprecations_store, &plugin_content,      &plugin_overlayfs,
+        &plugin_native,       &plugin_exchange,           &plugin_metadata,     &plugin_gc,
+        &plugin_leases,       &plugin_shim_manager,       &plugin_task_runtime, &plugin_server_grpc,
+        &plugin_server_ttrpc, &plugin_server_grpc_tcp,    &plugin_server_debug, &plugin_server_metrics,
 };
 
 void daemon_register_builtins(PluginSet *set)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(builtins); i++)
 		plugins_register(set, builtins[i]);
+	for (const PluginRegistration *r = plugins_services; r->type != NULL; r++)
+		plugins_register(set, r);
 }

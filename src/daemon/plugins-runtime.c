@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "daemon/metadata.h"
-#include "daemon/plugins.h"
+#include "daemon/builtins.h"
 #include "oci/platform.h"
 #include "plugin/deprecations.h"
 #include "runtime/exchange.h"

@@ -4,7 +4,8 @@
  * grpc.v1 offers it on the sockets; a few have only the second.
  */
 #include "daemon/metadata.h"
-#include "daemon/plugins.h"
+#include "daemon/builtins.h"
+#include "revision.h"
 #include "rpc/health.h"
 #include "runtime/tasks.h"
 #include "services/services.h"
@@ -102,7 +103,7 @@ static bool make_version(PluginInit *init, RpcService *ret, GError **error)
 
 static bool make_health(PluginInit *init, RpcService *ret, GError **error)
 {
-	*ret = health_service_new();
+	*ret = rpc_health_service_new(plugin_loop(init), NULL);
 	return true;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Content, snapshotters, metadata, garbage collection, leases. */
+#include "base/error.h"
 #include "base/fs.h"
 #include "daemon/metadata.h"
-#include "daemon/plugins.h"
+#include "daemon/builtins.h"
 #include "services/event-field.h"
 #include "services/services.h"
 #include "store/gc.h"

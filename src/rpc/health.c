@@ -159,7 +159,7 @@ static void health_free(void *impl)
 	g_free(h);
 }
 
-RpcHealth *rpc_health_add(RpcServer *server, Loop *loop)
+RpcService rpc_health_service_new(Loop *loop, RpcHealth **ret_health)
 {
 	static const RpcMethod methods[] = {
 	        {"Check", RPC_UNARY, RPC_ON_LOOP, check},
@@ -171,10 +171,11 @@ RpcHealth *rpc_health_add(RpcServer *server, Loop *loop)
 	h->statuses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	h->watches = g_ptr_array_new();
 	g_hash_table_insert(h->statuses, g_strdup(""), GINT_TO_POINTER(RPC_HEALTH_SERVING));
-	rpc_server_add(server, &(RpcService){.descriptor = &grpc__health__v1__health__descriptor,
-	                                     .methods = methods,
-	                                     .n_methods = G_N_ELEMENTS(methods),
-	                                     .impl = h,
-	                                     .impl_free = health_free});
-	return h;
+	if (ret_health != NULL)
+		*ret_health = h;
+	return (RpcService){.descriptor = &grpc__health__v1__health__descriptor,
+	                    .methods = methods,
+	                    .n_methods = G_N_ELEMENTS(methods),
+	                    .impl = h,
+	                    .impl_free = health_free};
 }
