@@ -2,10 +2,9 @@
 /* ctr tasks exec */
 #include "ctr/tasks.h"
 #include "ctr/util.h"
+#include "oci/runtime-spec.h"
 #include <stdio.h>
 #include <string.h>
-
-#define SPEC_PROCESS_URL "types.containerd.io/opencontainers/runtime-spec/1/Process"
 
 /* The container's process with what the flags change, as JSON. */
 static char *process_json(Cli *cli, GError **error)
@@ -23,7 +22,7 @@ static char *process_json(Cli *cli, GError **error)
 			          cli_arg(cli, 0));
 		return NULL;
 	}
-	if (*cli_string(cli, "user") != '\0' && !spec_set_user(spec, cli_string(cli, "user"), NULL, error))
+	if (*cli_string(cli, "user") != '\0' && !spec_set_user(spec, cli_string(cli, "user"), -1, error))
 		return NULL;
 	JsonObject *args = json_object_new_array();
 	for (int i = 1; i < cli_n_args(cli); i++)
@@ -42,7 +41,7 @@ static bool add_process(Cli *cli, const char *exec_id, TaskIo *io, char *json, G
 	Containerd__Services__Tasks__V1__ExecProcessRequest req =
 	        CONTAINERD__SERVICES__TASKS__V1__EXEC_PROCESS_REQUEST__INIT;
 	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
-	any.type_url = (char *)SPEC_PROCESS_URL;
+	any.type_url = (char *)SPEC_PROCESS_TYPE_URL;
 	any.value = (ProtobufCBinaryData){strlen(json), (uint8_t *)json};
 	req.container_id = cli_arg(cli, 0);
 	req.exec_id = exec_id;

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ctr run, ctr containers create, ctr tasks start: upstream cmd/ctr/commands/run and client/container*.go */
+#include "base/fs.h"
+#include "base/log.h"
+#include "ctr/container.h"
+#include "ctr/snapshots.h"
+#include "ctr/tasks.h"
+#include "ctr/util.h"
+#include "types/runc/options/oci.pb-c.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the task ---- */
+
+/* Options of the task: those of the container, with --no-pivot and the owner of the streams where ids are
+ * mapped. NULL: as the container. */
+static Google__Protobuf__Any *task_options(Cli *cli, const CtrContainer *c)
+{
+	if (!cli_bool(cli, "no-pivot") && c->io_uid == 0 && c->io_gid == 0)
+		return NULL;
+	Containerd__Runc__V1__Options o = CONTAINERD__RUNC__V1__OPTIONS__INIT;
+	ctr_runc_options(cli, &o);
+	o.no_pivot_root = cli_bool(cli, "no-pivot");
+	o.io_uid = c->io_uid;
+	o.io_gid = c->io_gid;
+	return api_any_pack(&o, NULL);
+}
+
+static bool write_pid_file(Cli *cli, uint32_t pid, GError **error)
+{
+	const char *path = cli_string(cli, "pid-file");
+	if (*path == '\0')
+		return true;
+	g_autofree char *text = g_strdup_printf("%u", pid);
+	return file_write_atomic(path, text, strlen(text), 0644, false, error);
+}
+
+/* Kills what runs and deletes the task; what is gone already is fine. */
+static void end_task(Cli *cli, const char *id)
+{
+	uint32_t status = 0;
+	g_autoptr(GError) error = NULL;
+	CtrWait *wait = ctr_wait_begin(cli, id, "", NULL);
+	if (wait != NULL && ctr_task_kill(cli, id, "", 9, true, NULL))
+		ctr_wait_end(wait, &status, NULL);
+	else
+		ctr_wait_free(wait);
+	if (!ctr_task_delete(cli, id, "", &status, &error) && !error_is(error, CTRD_ERR_NOT_FOUND))
+		fprintf(stderr, "ctr: failed to cleanup task: %s\n", error->message);
+}
+
+/* From a created task to its end. */
+static bool start_and_follow(Cli *cli, const CtrContainer *c, TaskIo *io, uint32_t pid, bool detach,
+                             GError **error)
+{
+	CtrWait *wait = NULL;
+	if (!detach) {
+		wait = ctr_wait_begin(cli, c->id, "", error);
+		if (wait == NULL)
+			return false;
+		if (!task_io_start(io, cli, c->id, "", error)) {
+			ctr_wait_free(wait);
+			return false;
+		}
+	}
+	if (!write_pid_file(cli, pid, error) || !ctr_task_start(cli, c->id, "", NULL, error)) {
+		ctr_wait_free(wait);
+		return false;
+	}
+	return detach || ctr_follow(cli, io, wait, error);
+}
+
+/* Creates and runs the task of a container that is there. */
+static bool run_task(Cli *cli, const CtrContainer *c, bool detach, GError **error)
+{
+	TaskIoOptions options = {
+	        .terminal = c->terminal,
+	        .null_io = cli_bool(cli, "null-io"),
+	        .log_uri = cli_string(cli, "log-uri"),
+	        .fifo_dir = cli_string(cli, "fifo-dir"),
+	};
+	TaskIo *io = task_io_new(c->id, &options, error);
+	if (io == NULL)
+		return false;
+	autopb Containerd__Services__Snapshots__V1__MountsResponse *mounts = NULL;
+	autopb Google__Protobuf__Any *any = task_options(cli, c);
+	uint32_t pid = 0, status = 0;
+	bool ok = c->snapshot_key == NULL ||
+	          ctr_snapshot_mounts(cli, c->snapshotter, c->snapshot_key, &mounts, error);
+	if (ok) {
+		CtrTaskCreate create = {
+		        .id = c->id,
+		        .n_rootfs = mounts != NULL ? mounts->n_mounts : 0,
+		        .rootfs = mounts != NULL ? mounts->mounts : NULL,
+		        .io = io,
+		        .terminal = c->terminal,
+		        .options = any,
+		};
+		ok = ctr_task_create(cli, &create, &pid, error);
+		if (ok && !start_and_follow(cli, c, io, pid, detach, error)) {
+			end_task(cli, c->id);
+			ok = false;
+		} else if (ok && !detach) {
+			ok = ctr_task_delete(cli, c->id, "", &status, error);
+		}
+	}
+	task_io_free(io, ok && detach);
+	return ok;
+}
+
+/* ---- commands ---- */
+
+static bool run_run(Cli *cli, GError **error)
+{
+	bool rm = cli_bool(cli, "rm"), detach = cli_bool(cli, "detach");
+	if (rm && detach)
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "flags --detach and --rm cannot be specified together");
+	if (cli_bool(cli, "cni"))
+		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "--cni is not there yet");
+	g_auto(CtrContainer) c = {0};
+	if (!ctr_container_create(cli, &c, error))
+		return false;
+	bool ok = run_task(cli, &c, detach, error);
+	if (rm || !ok) {
+		/* upstream leaves a container that failed to run behind; without --rm so do we */
+		g_autoptr(GError) failed = NULL;
+		if (rm && !ctr_container_delete(cli, c.id, true, &failed))
+			fprintf(stderr, "ctr: failed to cleanup container: %s\n", failed->message);
+	}
+	return ok;
+}
+
+static bool create_run(Cli *cli, GError **error)
+{
+	g_auto(CtrContainer) c = {0};
+	return ctr_container_create(cli, &c, error);
+}
+
+static bool start_run(Cli *cli, GError **error)
+{
+	const char *id = cli_arg(cli, 0);
+	if (*id == '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "container id must be provided");
+	g_auto(CtrContainer) c = {0};
+	return ctr_container_load(cli, id, &c, error) && run_task(cli, &c, cli_bool(cli, "detach"), error);
+}
+
+static const CliFlag task_flags[] = {
+        {"null-io", FLAG_BOOL, "Send all IO to /dev/null", .value = "false"},
+        {"log-uri", FLAG_STRING, "Log uri"},
+        {"fifo-dir", FLAG_STRING, "Directory used for storing IO FIFOs"},
+        {"no-pivot", FLAG_BOOL, "Disable use of pivot-root (linux only)", .value = "false"},
+        {0},
+};
+static const CliFlag pid_file_flags[] = {{"pid-file", FLAG_STRING, "File path to write the task's pid"}, {0}};
+static const CliFlag detach_flags[] = {
+        {"detach",
+         FLAG_BOOL,
+         "Detach from the task after it has started execution, cannot be used with --rm",
+         {"d"},
+         "false"},
+        {0},
+};
+static const CliFlag run_flags[] = {
+        {"rm", FLAG_BOOL, "Remove the container after running, cannot be used with --detach",
+         .value = "false"},
+        {"cni", FLAG_BOOL, "Enable cni networking for the container", .value = "false"},
+        {0},
+};
+
+const CliCommand cmd_run = {
+        .name = "run",
+        .usage = "Run a container",
+        .arguments = "[flags] Image|RootFS ID [COMMAND] [ARG...]",
+        .flags = {run_flags, detach_flags, task_flags, pid_file_flags, flags_runtime, flags_snapshotter,
+                  flags_container},
+        .run = run_run,
+};
+const CliCommand ctr_containers_create = {
+        .name = "create",
+        .usage = "Create container",
+        .arguments = "[flags] Image|RootFS CONTAINER [COMMAND] [ARG...]",
+        .flags = {pid_file_flags, flags_runtime, flags_snapshotter, flags_container},
+        .run = create_run,
+};
+const CliCommand ctr_tasks_start = {
+        .name = "start",
+        .usage = "Start a container that has been created",
+        .arguments = "CONTAINER",
+        .flags = {task_flags, detach_flags, pid_file_flags, flags_runtime},
+        .run = start_run,
+};

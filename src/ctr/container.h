@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* Making containers from flags: image, snapshot, spec, record (container.c, spec.c). */
+
+#include "base/json.h"
+#include "ctr/ctr.h"
+#include "message.h"
+#include "oci/manifest.h"
+#include "types/runc/options/oci.pb-c.h"
+
+typedef struct {
+	char *id;
+	char *snapshotter, *snapshot_key; // NULL: no snapshot (--rootfs, --config)
+	bool terminal;
+	uint32_t io_uid, io_gid; // who owns the streams where ids are mapped
+} CtrContainer;
+void ctr_container_clear(CtrContainer *c);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtrContainer, ctr_container_clear)
+
+extern const CliFlag flags_container[]; // what a container may be given
+extern const CliFlag flags_runtime[];   // --runtime, --runc-*
+
+/* From the flags and arguments of the command. After a failure neither snapshot nor record is left. */
+bool ctr_container_create(Cli *cli, CtrContainer *ret, GError **error);
+bool ctr_container_load(Cli *cli, const char *id, CtrContainer *ret, GError **error);
+/* What --runc-* say; borrowed strings. True where any was given. */
+bool ctr_runc_options(Cli *cli, Containerd__Runc__V1__Options *o);
+
+/* spec.c: the spec from the flags. config NULL: no image; rootfd for users and groups, -1: none. */
+JsonObject *ctr_spec_build(Cli *cli, const char *id, const ImageConfig *config, int rootfd, char **args,
+                           GError **error);
+/* Who owns container root's files on the host: the first of the id maps. */
+void ctr_spec_io_owner(JsonObject *spec, uint32_t *ret_uid, uint32_t *ret_gid);
