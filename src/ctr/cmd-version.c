@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctr/util.h"
+#include "revision.h"
 #include "services/introspection/v1/introspection.pb-c.h"
 #include "services/version/v1/version.pb-c.h"
 #include <stdio.h>
