@@ -66,6 +66,29 @@ static bool make_fifos(TaskIo *io, const char *id, const TaskIoOptions *options,
 	       (options->terminal || make_fifo(io, &io->err, id, "stderr", error));
 }
 
+static bool open_fifo(const char *path, int flags, int *ret, GError **error)
+{
+	if (*ret >= 0 || str_empty(path))
+		return true;
+	*ret = open(path, flags | O_NONBLOCK | O_CLOEXEC);
+	return *ret >= 0 || error_set_errno(error, errno, "open %s", path);
+}
+
+/* Before Create: upstream's shim waits in open() until the other ends are there. stdin is opened for both, as
+ * there is no reader yet. */
+static bool open_streams(TaskIo *io, GError **error)
+{
+	if (!io->fifos)
+		return true;
+	bool ok = open_fifo(io->out, O_RDONLY, &io->out_fd, error) &&
+	          open_fifo(io->err, O_RDONLY, &io->err_fd, error) &&
+	          open_fifo(io->in, O_RDWR, &io->in_fd, error);
+	/* only the opening must not wait: writes to the container may */
+	if (ok && io->in_fd >= 0)
+		fcntl(io->in_fd, F_SETFL, 0);
+	return ok;
+}
+
 TaskIo *task_io_new(const char *id, const TaskIoOptions *options, GError **error)
 {
 	TaskIo *io = io_empty();
@@ -81,7 +104,7 @@ TaskIo *task_io_new(const char *id, const TaskIoOptions *options, GError **error
 		io->out = g_strdup(options->log_uri);
 		io->err = g_strdup(options->log_uri);
 	} else {
-		ok = make_fifos(io, id, options, error);
+		ok = make_fifos(io, id, options, error) && open_streams(io, error);
 	}
 	if (ok)
 		return io;
@@ -238,21 +261,6 @@ static void wake(TaskIo *io)
 	(void)!write(io->wake_fd, &one, sizeof(one));
 }
 
-static int open_fifo(const char *path, int flags, GError **error)
-{
-	if (str_empty(path))
-		return -1;
-	int fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0) {
-		error_set_errno(error, errno, "open %s", path);
-		return -1;
-	}
-	/* only the opening must not wait; reads follow poll, and writes may wait for the container */
-	if ((flags & O_ACCMODE) == O_WRONLY)
-		fcntl(fd, F_SETFL, 0);
-	return fd;
-}
-
 static bool raw_mode(TaskIo *io, GError **error)
 {
 	if (tcgetattr(STDIN_FILENO, &io->saved) != 0)
@@ -280,18 +288,8 @@ bool task_io_start(TaskIo *io, Cli *cli, const char *container_id, const char *e
 	signal(SIGPIPE, SIG_IGN);
 	io->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (io->fifos) {
-		GError *failed = NULL;
-		io->out_fd = open_fifo(io->out, O_RDONLY, &failed);
-		if (failed == NULL)
-			io->err_fd = open_fifo(io->err, O_RDONLY, &failed);
-		if (failed == NULL)
-			io->in_fd = open_fifo(io->in, O_WRONLY, &failed);
-		if (failed != NULL) {
-			g_propagate_error(error, failed);
-			return false;
-		}
-	}
+	if (!open_streams(io, error))
+		return false;
 	if (io->terminal && !raw_mode(io, error))
 		return false;
 	int r = pthread_create(&io->pump, NULL, pump, io);

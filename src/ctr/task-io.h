@@ -27,7 +27,7 @@ const char *task_io_stdin(TaskIo *io);
 const char *task_io_stdout(TaskIo *io);
 const char *task_io_stderr(TaskIo *io);
 
-/* The shim has the other ends open (after Create or Exec): start to copy. exec_id "" for the task itself.
+/* After Create or Exec: start to copy. exec_id "" for the task itself.
  * With a terminal ours is put into raw mode until task_io_free. */
 bool task_io_start(TaskIo *io, Cli *cli, const char *container_id, const char *exec_id, GError **error);
 /* From now on our signals go to the process (without a terminal), or its size does (with one). After Start.
