@@ -17,7 +17,7 @@ static bool version_run(Cli *cli, GError **error)
 {
 	if (cli_n_args(cli) > 0)
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "extra arguments: %s", cli_arg(cli, 0));
-	printf("Client:\n  Version:  %s\n  Revision: %s\n\n", CTRD_VERSION, CTRD_REVISION);
+	printf("Client:\n  Version:  v%s\n  Revision: %s\n\n", CTRD_VERSION, CTRD_REVISION);
 	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
 	autopb Containerd__Services__Version__V1__VersionResponse *v = NULL;
 	autopb Containerd__Services__Introspection__V1__ServerResponse *info = NULL;
@@ -29,7 +29,7 @@ static bool version_run(Cli *cli, GError **error)
 		return false;
 	printf("  UUID: %s\n", info->uuid);
 	fflush(stdout);
-	if (!g_str_equal(v->version, CTRD_VERSION))
+	if (!g_str_equal(v->version, "v" CTRD_VERSION))
 		fputs("WARNING: version mismatch\n", stderr);
 	if (!g_str_equal(v->revision, CTRD_REVISION))
 		fputs("WARNING: revision mismatch\n", stderr);

@@ -9,10 +9,12 @@ extern const PluginRegistration plugin_internal_opt;
 extern const PluginRegistration plugin_server_grpc, plugin_server_ttrpc, plugin_server_grpc_tcp,
         plugin_server_debug, plugin_server_metrics;
 /* plugins-store.c */
-extern const PluginRegistration plugin_content, plugin_overlayfs, plugin_native, plugin_exchange, plugin_metadata,
-        plugin_gc, plugin_leases;
+extern const PluginRegistration plugin_content, plugin_overlayfs, plugin_native, plugin_exchange,
+        plugin_metadata, plugin_gc, plugin_leases;
 /* plugins-runtime.c */
 extern const PluginRegistration plugin_shim_manager, plugin_task_runtime, plugin_deprecations_store;
+/* plugins-transfer.c */
+extern const PluginRegistration plugin_walking, plugin_streaming, plugin_transfer;
 /* plugins-services.c: the in-process services and their gRPC twins, ended by an entry without a type */
 extern const PluginRegistration plugins_services[];
 

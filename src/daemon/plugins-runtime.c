@@ -2,8 +2,8 @@
 /* Shims, tasks, and the collector of deprecations. */
 #include "base/error.h"
 #include "base/fs.h"
-#include "daemon/metadata.h"
 #include "daemon/builtins.h"
+#include "daemon/metadata.h"
 #include "oci/platform.h"
 #include "plugin/deprecations.h"
 #include "runtime/exchange.h"

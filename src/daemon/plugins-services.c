@@ -3,8 +3,9 @@
  * The services. As upstream most come twice: <name>-service (type service.v1) makes it, and a plugin of type
  * grpc.v1 offers it on the sockets; a few have only the second.
  */
-#include "daemon/metadata.h"
+#include "base/error.h"
 #include "daemon/builtins.h"
+#include "daemon/metadata.h"
 #include "revision.h"
 #include "rpc/health.h"
 #include "runtime/tasks.h"
@@ -95,6 +96,43 @@ static bool make_introspection(PluginInit *init, RpcService *ret, GError **error
 	       introspection_service_new(plugin_set(init), deprecations, plugin_root_dir(init), ret, error);
 }
 
+static bool make_diff(PluginInit *init, RpcService *ret, GError **error)
+{
+	g_auto(GStrv) order = conf_strings(plugin_config(init), "default");
+	g_autoptr(GPtrArray) differs = g_ptr_array_new();
+	for (char **id = order; *id != NULL; id++) {
+		Differ *differ = plugin_get_by_id(init, PLUGIN_DIFF, *id, error);
+		if (differ == NULL)
+			return error_prefix(error, "could not load required differ due plugin init error: %s",
+			                    *id);
+		g_ptr_array_add(differs, differ);
+	}
+	if (differs->len == 0)
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "no differ is configured");
+	*ret = diff_service_new(differs, conf_bool(plugin_config(init), "sync_fs"));
+	return true;
+}
+
+static bool make_streaming(PluginInit *init, RpcService *ret, GError **error)
+{
+	Streams *streams = plugin_get_by_id(init, PLUGIN_STREAMING, "manager", error);
+	if (streams == NULL)
+		return false;
+	*ret = streaming_service_new(streams);
+	return true;
+}
+
+static bool make_transfer(PluginInit *init, RpcService *ret, GError **error)
+{
+	Transfer *transfer = plugin_get_single(init, PLUGIN_TRANSFER, error);
+	Streams *streams =
+	        transfer != NULL ? plugin_get_by_id(init, PLUGIN_STREAMING, "manager", error) : NULL;
+	if (streams == NULL)
+		return false;
+	*ret = transfer_service_new(transfer, streams);
+	return true;
+}
+
 static bool make_version(PluginInit *init, RpcService *ret, GError **error)
 {
 	*ret = version_service_new(CTRD_REVISION);
@@ -162,6 +200,9 @@ static const char *const on_images[] = {PLUGIN_METADATA, PLUGIN_GC, PLUGIN_WARNI
 static const char *const on_namespaces[] = {PLUGIN_EVENT, PLUGIN_METADATA, NULL};
 static const char *const on_tasks[] = {PLUGIN_EVENT,        PLUGIN_RUNTIME, PLUGIN_METADATA,
                                        PLUGIN_TASK_MONITOR, PLUGIN_WARNING, NULL};
+static const char *const on_differs[] = {PLUGIN_DIFF, NULL};
+static const char *const on_streaming[] = {PLUGIN_STREAMING, NULL};
+static const char *const on_transfer[] = {PLUGIN_TRANSFER, PLUGIN_STREAMING, NULL};
 static const char *const on_leases[] = {PLUGIN_LEASE, PLUGIN_METADATA, PLUGIN_GC, NULL};
 static const char *const on_events[] = {PLUGIN_EVENT, NULL};
 static const char *const on_warnings[] = {PLUGIN_WARNING, NULL};
@@ -183,6 +224,7 @@ static const char *const on_warnings[] = {PLUGIN_WARNING, NULL};
 const PluginRegistration plugins_services[] = {
         SERVICE("containers-service", on_namespaces, make_containers),
         SERVICE("content-service", on_metadata, make_content),
+        SERVICE("diff-service", on_differs, make_diff),
         SERVICE("images-service", on_images, make_images),
         SERVICE("introspection-service", on_warnings, make_introspection),
         SERVICE("namespaces-service", on_namespaces, make_namespaces),
@@ -190,12 +232,15 @@ const PluginRegistration plugins_services[] = {
         SERVICE("tasks-service", on_tasks, make_tasks),
         TWIN("containers", "containers-service"),
         TWIN("content", "content-service"),
+        TWIN("diff", "diff-service"),
         TWIN("images", "images-service"),
         TWIN("introspection", "introspection-service"),
         TWIN("namespaces", "namespaces-service"),
         TWIN("snapshots", "snapshots-service"),
         TWIN("tasks", "tasks-service"),
         SINGLE("leases", on_leases, make_leases),
+        SINGLE("streaming", on_streaming, make_streaming),
+        SINGLE("transfer", on_transfer, make_transfer),
         SINGLE("version", NULL, make_version),
         SINGLE("healthcheck", NULL, make_health),
         {PLUGIN_GRPC, "events", on_events, events_init, NULL, NULL, NULL, NULL},

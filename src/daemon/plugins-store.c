@@ -2,8 +2,8 @@
 /* Content, snapshotters, metadata, garbage collection, leases. */
 #include "base/error.h"
 #include "base/fs.h"
-#include "daemon/metadata.h"
 #include "daemon/builtins.h"
+#include "daemon/metadata.h"
 #include "services/event-field.h"
 #include "services/services.h"
 #include "store/gc.h"
@@ -98,17 +98,19 @@ static void metadata_close(void *instance)
 	g_free(m);
 }
 
-static void add_snapshotters(PluginInit *init, Metadata *m)
+static bool add_snapshotters(PluginInit *init, Metadata *m, GError **error)
 {
 	const GPtrArray *all = plugins_all(plugin_set(init));
 	for (guint i = 0; i < all->len; i++) {
 		const Plugin *p = all->pdata[i];
 		if (p->state != PLUGIN_OK || !g_str_equal(p->registration->type, PLUGIN_SNAPSHOT))
 			continue;
-		const char *name = p->registration->id;
-		g_hash_table_insert(m->snapshotters, g_strdup(name),
-		                    snapshotter_local_new(m->db, name, p->instance));
+		Snapshotter *s = snapshotter_local_new(m->db, p->registration->id, p->instance, error);
+		if (s == NULL)
+			return false;
+		g_hash_table_insert(m->snapshotters, g_strdup(p->registration->id), s);
 	}
+	return true;
 }
 
 static bool metadata_init(PluginInit *init, void **ret, GError **error)
@@ -139,7 +141,10 @@ static bool metadata_init(PluginInit *init, void **ret, GError **error)
 	m->content = content_meta_new(db, content);
 	m->snapshotters =
 	        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)snapshotter_free);
-	add_snapshotters(init, m);
+	if (!add_snapshotters(init, m, error)) {
+		metadata_close(m);
+		return false;
+	}
 	*ret = m;
 	return true;
 }

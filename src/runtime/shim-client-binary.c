@@ -104,7 +104,7 @@ static GBytes *bootstrap_params(const Bundle *b, const ShimBinaryConfig *config,
 	p.instance_id = b->id;
 	p.namespace_ = b->ns;
 	p.log_level = log_levels[log_get_level()];
-	p.containerd_version = CTRD_VERSION;
+	p.containerd_version = "v" CTRD_VERSION;
 	p.containerd_ttrpc_address = str_or(config->ttrpc_address, "");
 	p.containerd_grpc_address = str_or(config->grpc_address, "");
 	p.containerd_binary = self;

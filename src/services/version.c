@@ -5,7 +5,7 @@
 static bool version_version(RpcCall *call, const void *request, void *response, GError **error)
 {
 	Containerd__Services__Version__V1__VersionResponse *resp = response;
-	resp->version = CTRD_VERSION;
+	resp->version = "v" CTRD_VERSION;
 	resp->revision = rpc_call_impl(call);
 	return true;
 }

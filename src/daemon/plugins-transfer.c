@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Differs, streams and the transfer service. */
+#include "base/error.h"
+#include "base/log.h"
+#include "daemon/builtins.h"
+#include "daemon/metadata.h"
+#include "oci/platform.h"
+#include "services/services.h"
+#include "services/streams.h"
+#include "transfer/transfer.h"
+
+/* ---- the walking differ ---- */
+
+static bool walking_init(PluginInit *init, void **ret, GError **error)
+{
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	if (m == NULL)
+		return false;
+	plugin_add_platform(init, platform_default_text());
+	*ret = differ_walking_new(m->content);
+	return true;
+}
+
+static void walking_close(void *instance)
+{
+	differ_free(instance);
+}
+
+static const char *const walking_requires[] = {PLUGIN_METADATA, NULL};
+const PluginRegistration plugin_walking = {
+        PLUGIN_DIFF, "walking", walking_requires, walking_init, NULL, walking_close, NULL, NULL,
+};
+
+/* ---- streams ---- */
+
+static bool streaming_init(PluginInit *init, void **ret, GError **error)
+{
+	*ret = streams_new(plugin_loop(init));
+	return true;
+}
+
+static void streaming_close(void *instance)
+{
+	streams_free(instance);
+}
+
+static const char *const streaming_requires[] = {PLUGIN_METADATA, NULL};
+const PluginRegistration plugin_streaming = {
+        PLUGIN_STREAMING, "manager", streaming_requires, streaming_init, NULL, streaming_close, NULL, NULL,
+};
+
+/* ---- transfer ---- */
+
+#define DEFAULT_SNAPSHOTTER "overlayfs"
+
+static void add_unpack(GPtrArray *platforms, PlatformMatcher *matcher, Snapshotter *snapshotter,
+                       Differ *differ)
+{
+	g_ptr_array_add(platforms, unpack_platform_new(matcher, snapshotter, differ));
+}
+
+/* [[unpack_config]]: platform, snapshotter, differ. */
+static bool add_configured(PluginInit *init, const Metadata *m, TomlValue *list, GPtrArray *platforms,
+                           GError **error)
+{
+	for (size_t i = 0; i < toml_size(list); i++) {
+		const TomlValue *entry = toml_at(list, i);
+		const char *name = conf_string(entry, "snapshotter"),
+		           *differ_id = conf_string(entry, "differ");
+		g_auto(Platform) platform = {0};
+		if (!platform_parse(conf_string(entry, "platform"), &platform, error))
+			return error_prefix(error, "%s: invalid platform", conf_string(entry, "platform"));
+		Snapshotter *snapshotter = g_hash_table_lookup(m->snapshotters, name);
+		Differ *differ =
+		        plugin_get_by_id(init, PLUGIN_DIFF, *differ_id != '\0' ? differ_id : "walking", NULL);
+		if (snapshotter == NULL || differ == NULL) {
+			if (conf_bool(entry, "optional"))
+				continue;
+			return error_set_class(error, CTRD_ERR_INVALID_ARGUMENT,
+			                       "unpack_config: %s %s is not loaded",
+			                       snapshotter == NULL ? "snapshotter" : "differ",
+			                       snapshotter == NULL ? Q(name) : Q(differ_id));
+		}
+		add_unpack(platforms, platform_matcher_only(&platform), snapshotter, differ);
+	}
+	return true;
+}
+
+/* Without configuration: this machine's platform on every snapshotter there is, the default one first, so
+ * that a request can name another (upstream knows only the default one). */
+static bool add_default(PluginInit *init, const Metadata *m, GPtrArray *platforms, GError **error)
+{
+	Differ *differ = plugin_get_by_id(init, PLUGIN_DIFF, "walking", error);
+	if (differ == NULL)
+		return false;
+	Snapshotter *first = g_hash_table_lookup(m->snapshotters, DEFAULT_SNAPSHOTTER);
+	if (first != NULL)
+		add_unpack(platforms, platform_matcher_default(), first, differ);
+	GHashTableIter iter;
+	gpointer value;
+	g_hash_table_iter_init(&iter, m->snapshotters);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		if (value != first)
+			add_unpack(platforms, platform_matcher_default(), value, differ);
+	}
+	return true;
+}
+
+static bool transfer_init(PluginInit *init, void **ret, GError **error)
+{
+	TomlValue *config = plugin_config(init);
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	if (m == NULL)
+		return false;
+	g_autoptr(GPtrArray) platforms = g_ptr_array_new_with_free_func((GDestroyNotify)unpack_platform_free);
+	TomlValue *list = conf_table(config, "unpack_config");
+	if (list != NULL && toml_size(list) > 0 ? !add_configured(init, m, list, platforms, error)
+	                                        : !add_default(init, m, platforms, error))
+		return false;
+	TransferConfig tc = {
+	        .content = m->content,
+	        .db = m->db,
+	        .unpack_platforms = platforms,
+	        .default_snapshotter = DEFAULT_SNAPSHOTTER,
+	        .max_concurrent_downloads =
+	                (unsigned)CLAMP(conf_int(config, "max_concurrent_downloads"), 0, 1024),
+	        .max_concurrent_uploads =
+	                (unsigned)CLAMP(conf_int(config, "max_concurrent_uploaded_layers"), 0, 1024),
+	};
+	*ret = transfer_new(&tc);
+	return true;
+}
+
+static void transfer_close(void *instance)
+{
+	transfer_free(instance);
+}
+
+static const char *const transfer_requires[] = {PLUGIN_LEASE, PLUGIN_METADATA, PLUGIN_DIFF, NULL};
+const PluginRegistration plugin_transfer = {
+        PLUGIN_TRANSFER, "local", transfer_requires, transfer_init, NULL, transfer_close, NULL, NULL,
+};
