@@ -207,6 +207,12 @@ static void on_signal(TaskIo *io)
 	call(io, "Kill", &req);
 }
 
+static void wake(TaskIo *io)
+{
+	uint64_t one = 1;
+	(void)!write(io->wake_fd, &one, sizeof(one));
+}
+
 /* ---- the pump ---- */
 
 /* false: the stream has ended. */
@@ -226,14 +232,15 @@ static void *pump(void *data)
 	TaskIo *io = data;
 	bool stdin_open = io->in_fd >= 0;
 	for (;;) {
+		/* before Start nobody reads: what is written and closed then would be lost */
+		bool running = g_atomic_int_get(&io->forward), draining = g_atomic_int_get(&io->draining);
 		struct pollfd p[] = {
 		        {io->out_fd, POLLIN, 0},
 		        {io->err_fd, POLLIN, 0},
-		        {stdin_open ? STDIN_FILENO : -1, POLLIN, 0},
+		        {stdin_open && running ? STDIN_FILENO : -1, POLLIN, 0},
 		        {io->signal_fd, POLLIN, 0},
 		        {io->wake_fd, POLLIN, 0},
 		};
-		bool draining = g_atomic_int_get(&io->draining);
 		if (draining && io->out_fd < 0 && io->err_fd < 0)
 			return NULL;
 		if (poll(p, G_N_ELEMENTS(p), -1) < 0 && errno != EINTR)
@@ -253,12 +260,6 @@ static void *pump(void *data)
 			(void)!read(io->wake_fd, &n, sizeof(n));
 		}
 	}
-}
-
-static void wake(TaskIo *io)
-{
-	uint64_t one = 1;
-	(void)!write(io->wake_fd, &one, sizeof(one));
 }
 
 static bool raw_mode(TaskIo *io, GError **error)
@@ -300,6 +301,7 @@ bool task_io_start(TaskIo *io, Cli *cli, const char *container_id, const char *e
 void task_io_forward(TaskIo *io)
 {
 	g_atomic_int_set(&io->forward, 1);
+	wake(io);
 	if (io->terminal)
 		send_size(io);
 }
