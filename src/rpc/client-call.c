@@ -46,7 +46,7 @@ static RpcMsg *pack_request(RpcClientCall *call, const RpcCallOptions *o, const 
 static void set_deadline(RpcClientCall *call, const RpcCallOptions *o)
 {
 	if (o->timeout_ns > 0)
-		call->deadline = time_mono() + o->timeout_ns;
+		call->deadline = time_mono() + MIN(o->timeout_ns, INT64_MAX / 4);
 	int64_t other = o->cancel != NULL ? cancel_deadline(o->cancel) : 0;
 	if (other != 0 && (call->deadline == 0 || other < call->deadline))
 		call->deadline = other;

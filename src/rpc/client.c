@@ -162,8 +162,7 @@ static void conn_goaway(RpcConn *conn)
 
 static const RpcConnOwnerOps owner_ops = {.closed = conn_closed_notify, .goaway = conn_goaway};
 
-/* Takes fd. */
-static bool use_fd(RpcClient *c, int fd, GError **error)
+bool rpc_client_use_fd(RpcClient *c, int fd, GError **error)
 {
 	const RpcCodec *codec = c->proto == RPC_PROTO_TTRPC ? &rpc_ttrpc_client_codec : &rpc_h2_client_codec;
 	g_assert(codec != NULL);
@@ -196,7 +195,7 @@ static void dialed(void *data, int fd, const GError *error)
 	g_autoptr(GError) start_error = NULL;
 	rpc_dial_free(c->dial);
 	c->dial = NULL;
-	if (fd < 0 || !use_fd(c, fd, &start_error)) {
+	if (fd < 0 || !rpc_client_use_fd(c, fd, &start_error)) {
 		const char *text = error != NULL ? error->message : start_error->message;
 		fail_waiting(c, RPC_UNAVAILABLE, text);
 	}
@@ -231,7 +230,7 @@ void rpc_client_begin(RpcClientCall *call)
 	RpcClient *c = call->client;
 	g_autoptr(GError) error = NULL;
 	if (!c->closed && c->conn == NULL && c->fd >= 0)
-		use_fd(c, fd_steal(&c->fd), &error);
+		rpc_client_use_fd(c, fd_steal(&c->fd), &error);
 	if (c->closed)
 		rpc_client_call_ended(call, RPC_UNAVAILABLE, closed_text(c));
 	else if (c->conn != NULL)
@@ -275,7 +274,7 @@ static void start_fd(void *data)
 	RpcClient *c = data;
 	g_autoptr(GError) error = NULL;
 	if (!c->closed && c->fd >= 0)
-		use_fd(c, fd_steal(&c->fd), &error);
+		rpc_client_use_fd(c, fd_steal(&c->fd), &error);
 	rpc_client_drop(c);
 }
 

@@ -14,6 +14,9 @@
 
 static const RpcXferOps call_ops;
 
+/* A timeout beyond this is this: sums of clock and timeout stay in range. */
+#define TIMEOUT_MAX (INT64_MAX / 4)
+
 /* ---- making ---- */
 
 static RpcCall *call_new(RpcConn *conn, const RpcEntry *entry, unsigned index)
@@ -39,8 +42,9 @@ RpcLookup rpc_dispatch_lookup(RpcConn *conn, const char *service, size_t service
                               size_t method_len, RpcCall **ret)
 {
 	RpcServer *server = conn->owner;
-	g_autofree char *service_name = g_strndup(service, service_len);
-	g_autofree char *method_name = g_strndup(method, method_len);
+	/* g_strndup(NULL, 0) is NULL. */
+	g_autofree char *service_name = g_strndup(service_len > 0 ? service : "", service_len);
+	g_autofree char *method_name = g_strndup(method_len > 0 ? method : "", method_len);
 	const RpcEntry *entry = g_hash_table_lookup(server->services, service_name);
 	if (entry == NULL)
 		return RPC_LOOKUP_NO_SERVICE;
@@ -272,7 +276,12 @@ static void dispatch(RpcCall *call)
 
 void rpc_dispatch_begin(RpcCall *call)
 {
+	if (call->timeout_ns < 0) { // ttrpc can say it
+		rpc_dispatch_refuse(call, RPC_DEADLINE_EXCEEDED, "context deadline exceeded");
+		return;
+	}
 	if (call->timeout_ns > 0) {
+		call->timeout_ns = MIN(call->timeout_ns, TIMEOUT_MAX);
 		cancel_set_deadline(call->cancel, call->started + call->timeout_ns);
 		call->timer = loop_timer_new(call->x.loop, deadline_passed, call);
 		loop_timer_start(call->timer, call->timeout_ns, 0);

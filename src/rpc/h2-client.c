@@ -337,9 +337,12 @@ static void closed(H2Stream *st, uint32_t error_code)
 		return;
 	RpcClientCall *call = (RpcClientCall *)x;
 	RpcStatusCode code = code_of_reset(error_code);
-	if (code == RPC_CANCELLED && call->deadline != 0 && call->deadline <= time_mono())
-		code = RPC_DEADLINE_EXCEEDED;
 	call->refused = error_code == NGHTTP2_REFUSED_STREAM;
+	/* The server keeps the deadline too, and resets at it; ours may be a tick later. */
+	if (code == RPC_CANCELLED && call->deadline != 0 && call->deadline <= time_mono() + 2 * NS_PER_MS) {
+		rpc_conn_detach(st->session->conn, x, RPC_DEADLINE_EXCEEDED, "context deadline exceeded");
+		return;
+	}
 	g_autofree char *text = g_strdup_printf("stream terminated by RST_STREAM with error code: %s",
 	                                        nghttp2_http2_strerror(error_code));
 	rpc_conn_detach(st->session->conn, x, code, text);

@@ -11,7 +11,7 @@ unsigned test_service_canceled;
 
 static char *text_of(const TestMsg *m)
 {
-	return g_strndup((const char *)m->value.data, m->value.len);
+	return g_strndup(m->value.len > 0 ? (const char *)m->value.data : "", m->value.len);
 }
 
 static void set_text(RpcCall *call, TestMsg *response, const char *text)
@@ -191,7 +191,7 @@ static bool zeros(RpcCall *call, const void *request, void *response, GError **e
 {
 	g_autofree char *text = text_of(request);
 	TestMsg *m = response;
-	m->value.len = strtoul(text, NULL, 10);
+	m->value.len = MIN(strtoul(text, NULL, 10), 1ul << 26);
 	m->value.data = arena_alloc(rpc_call_arena(call), m->value.len);
 	return true;
 }
@@ -265,6 +265,22 @@ static const RpcMethod methods[] = {
         {"Chat", RPC_BIDI_STREAM, RPC_ON_WORKER, chat},     {"Pipe", RPC_BIDI_STREAM, RPC_ON_LOOP, do_pipe},
         {"Tick", RPC_SERVER_STREAM, RPC_ON_LOOP, tick},     {"Lazy", RPC_CLIENT_STREAM, RPC_ON_WORKER, lazy},
 };
+
+static const RpcMethod loop_methods[] = {
+        {"Echo", RPC_UNARY, RPC_ON_LOOP, echo},         {"Fail", RPC_UNARY, RPC_ON_LOOP, fail},
+        {"Later", RPC_UNARY, RPC_ON_LOOP, later},       {"Meta", RPC_UNARY, RPC_ON_LOOP, meta},
+        {"Zeros", RPC_UNARY, RPC_ON_LOOP, zeros},       {"Pipe", RPC_BIDI_STREAM, RPC_ON_LOOP, do_pipe},
+        {"Tick", RPC_SERVER_STREAM, RPC_ON_LOOP, tick},
+};
+
+void test_service_add_loop(RpcServer *server, Loop *loop)
+{
+	RpcService service = {.descriptor = test_descriptor,
+	                      .methods = loop_methods,
+	                      .n_methods = G_N_ELEMENTS(loop_methods),
+	                      .impl = loop};
+	rpc_server_add(server, &service);
+}
 
 void test_service_add(RpcServer *server, Loop *loop)
 {

@@ -15,6 +15,9 @@ extern unsigned test_service_canceled; // atomic
 
 void test_service_add(RpcServer *server, Loop *loop);
 
+/* Only what never blocks, for a server without a pool. */
+void test_service_add_loop(RpcServer *server, Loop *loop);
+
 /* A message around bytes; borrowed. */
 static inline TestMsg test_msg(const void *data, size_t len)
 {
