@@ -4,6 +4,7 @@
 #include "ctr/container.h"
 #include "ctr/util.h"
 #include "oci/runtime-spec.h"
+#include "oci/seccomp.h"
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
