@@ -77,7 +77,7 @@ GPtrArray *registry_default_hosts(const char *name, void *data, GError **error)
 		h->scheme = g_strdup(options->default_scheme);
 	} else if (registry_is_localhost(name)) {
 		const char *port;
-		g_autofree char *bare = split_port(name, &port);
+		g_free(split_port(name, &port));
 		if (g_str_equal(port, "80")) {
 			g_free(h->scheme);
 			h->scheme = g_strdup("http");

@@ -459,7 +459,6 @@ static void push(const char *how, bool elsewhere, bool exists, const char *seen,
 	bool got = false;
 	g_autoptr(GError) error = NULL;
 	bool ok = resolver_push(c.r, NULL, &desc, source, &w, &got, &error);
-	g_autofree char *digest_escaped = g_strdup(w.digest);
 	if (text != NULL) {
 		g_assert_false(ok);
 		g_autoptr(GString) want = g_string_new(text);

@@ -349,7 +349,6 @@ static void test_resume_after_failure(void)
 	g_assert_cmpint(((ContentStatus *)statuses->pdata[0])->offset, ==, 200000);
 
 	w->hook = NULL;
-	g_autofree char *before = test_server_log(w->server);
 	world_pull(w, "x", best_snapshotter(w), NULL, &error);
 	g_assert_no_error(error);
 	g_autoptr(Manifest) m = manifest_of(w, &desc);
