@@ -641,7 +641,7 @@ static void test_push_tag(void)
 	g_assert_cmpstr(image->target.digest, ==, desc.digest);
 
 	g_hash_table_remove_all(w->tags);
-	g_autoptr(GHashTable) pulled = g_hash_table_ref(w->blobs);
+	GHashTable *pulled = w->blobs;
 	w->blobs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
 	TransferRegistry registry = {.reference = ref, .default_scheme = "http"};
 	TransferProgressSink none = {0};
@@ -651,7 +651,7 @@ static void test_push_tag(void)
 	g_autofree char *log = test_server_log(w->server);
 	g_assert_nonnull(strstr(log, "PUT /v2/a/b/manifests/x\n"));
 	g_hash_table_unref(w->blobs);
-	w->blobs = g_hash_table_ref(pulled);
+	w->blobs = pulled;
 }
 
 int main(int argc, char **argv)
