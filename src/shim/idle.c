@@ -100,6 +100,7 @@ static void drop_and_sleep(const Segments *s, uv_loop_t *uv)
 			madvise((void *)s->segment[i].start, s->segment[i].end - s->segment[i].start,
 			        MADV_DONTNEED);
 	poll(&backend, 1, timeout);
+	uv_update_time(uv); // the loop would sleep until its timers' due time once more
 }
 
 static void on_quiet(void *data)
