@@ -1229,7 +1229,8 @@ int main(int argc, char **argv)
 		g_test_add_data_func("/shim-e2e", reason, test_skipped);
 		return g_test_run();
 	}
-	shim_path = argv[1];
+	shim_path = realpath(argv[1], NULL); // bundles are the working directory
+	g_assert_nonnull(shim_path);
 	// What a dead shim leaves becomes our child, so that we see it end.
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	top = g_strdup("/tmp/shim-e2e-XXXXXX");
