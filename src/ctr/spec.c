@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "ctr/container.h"
 #include "ctr/util.h"
+#include "oci/apparmor.h"
 #include "oci/runtime-spec.h"
 #include "oci/seccomp.h"
 #include <string.h>
@@ -35,6 +36,9 @@ const CliFlag flags_container[] = {
         {"seccomp", FLAG_BOOL, "Enable the default seccomp profile", .value = "false"},
         {"seccomp-profile", FLAG_STRING,
          "File path to custom seccomp profile. seccomp must be set to true, before using seccomp-profile"},
+        {"apparmor-default-profile", FLAG_STRING,
+         "Enable AppArmor with the default profile with the specified name, e.g. "
+         "\"cri-containerd.apparmor.d\""},
         {"apparmor-profile", FLAG_STRING, "Enable AppArmor with an existing custom profile"},
         {"hostname", FLAG_STRING, "Set the container's host name"},
         {"user",
@@ -176,11 +180,7 @@ static bool add_seccomp(Cli *cli, JsonObject *spec, GError **error)
 	if (!cli_bool(cli, "seccomp"))
 		return *profile == '\0' ||
 		       invalid(error, "seccomp must be set to true, if using a custom seccomp-profile");
-	if (*profile == '\0')
-		return error_set_class(
-		        error, CTRD_ERR_NOT_IMPLEMENTED,
-		        "the default seccomp profile is not there yet: give one with --seccomp-profile");
-	JsonObject *o = load_json(profile, error);
+	JsonObject *o = *profile != '\0' ? load_json(profile, error) : seccomp_default_profile(spec);
 	if (o == NULL)
 		return false;
 	json_set(json_get_object(spec, "linux"), "seccomp", o);
@@ -268,6 +268,14 @@ static bool add_rest(Cli *cli, JsonObject *spec, GError **error)
 	for (char **d = cli_strings(cli, "device"); *d != NULL; d++) {
 		if (!spec_add_device(spec, *d, "rwm", error))
 			return false;
+	}
+	const char *apparmor = cli_string(cli, "apparmor-default-profile");
+	if (*apparmor != '\0') {
+		if (*cli_string(cli, "apparmor-profile") != '\0')
+			return invalid(error, "apparmor-profile conflicts with apparmor-default-profile");
+		if (!apparmor_load_default(apparmor, error))
+			return false;
+		spec_set_apparmor(spec, apparmor);
 	}
 	if (*cli_string(cli, "apparmor-profile") != '\0')
 		spec_set_apparmor(spec, cli_string(cli, "apparmor-profile"));
