@@ -56,6 +56,10 @@ static const struct {
 	int major, minor;
 } default_devices[] = {{1, 3}, {1, 8}, {1, 7}, {5, 0}, {1, 5}, {1, 9}, {5, 1}, {136, -1}, {5, 2}};
 
+/* Upstream writes 1.3.0. Nothing here needs more than 1.1.0, and crun before 1.9 (Debian 12's) refuses what
+ * is newer: `unknown version specified`. */
+#define SPEC_VERSION "1.1.0"
+
 /* ---- parts, made where missing ---- */
 
 static JsonObject *sub_object(JsonObject *o, const char *key)
@@ -163,7 +167,7 @@ static JsonObject *new_linux(const char *ns, const char *id)
 JsonObject *spec_new(const char *ns, const char *id)
 {
 	JsonObject *spec = json_object_new_object(), *root = json_object_new_object();
-	json_set_string(spec, "ociVersion", "1.3.0");
+	json_set_string(spec, "ociVersion", SPEC_VERSION);
 	json_set(spec, "process", new_process());
 	spec_set_rlimit(spec, "RLIMIT_NOFILE", 1024, 1024);
 	json_set_string(root, "path", "rootfs");
