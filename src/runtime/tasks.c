@@ -351,6 +351,11 @@ static bool any_loading(Tasks *t)
 	return false;
 }
 
+static int by_id(gconstpointer a, gconstpointer b)
+{
+	return strcmp(shim_id(*(Shim *const *)a), shim_id(*(Shim *const *)b));
+}
+
 GPtrArray *tasks_list(Tasks *t, const Ctx *ctx)
 {
 	GPtrArray *out = g_ptr_array_new_with_free_func((GDestroyNotify)shim_unref);
@@ -366,6 +371,7 @@ GPtrArray *tasks_list(Tasks *t, const Ctx *ctx)
 		if (e->state == ENTRY_READY && g_str_equal(e->ns, ctx->ns))
 			g_ptr_array_add(out, shim_ref(e->shim));
 	}
+	g_ptr_array_sort(out, by_id);
 	return out;
 }
 

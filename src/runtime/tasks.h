@@ -57,6 +57,6 @@ bool tasks_create(Tasks *t, const Ctx *ctx, const char *id, const TaskCreate *cr
                   GError **error);
 /* NOT_FOUND `task x not found`, the text of the service. The reference is the caller's. */
 Shim *tasks_get(Tasks *t, const Ctx *ctx, const char *id, GError **error);
-GPtrArray *tasks_list(Tasks *t, const Ctx *ctx); // of Shim*, of the namespace; owns references
+GPtrArray *tasks_list(Tasks *t, const Ctx *ctx); // of Shim*, of the namespace, by id; owns references
 /* The task must have stopped: the shim says so. Can be repeated until it has succeeded. */
 bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GError **error);
