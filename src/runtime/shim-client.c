@@ -307,15 +307,17 @@ bool shim_ping(Shim *s, const Ctx *ctx, int64_t timeout_ns, uint32_t *ret_task_p
 	return true;
 }
 
-bool shim_count_pids(Shim *s, const Ctx *ctx, int64_t timeout_ns, size_t *ret, GError **error)
+bool shim_has_task(Shim *s, const Ctx *ctx, int64_t timeout_ns, bool *ret, GError **error)
 {
-	Containerd__Task__V3__PidsRequest req = CONTAINERD__TASK__V3__PIDS_REQUEST__INIT;
+	Containerd__Task__V3__StateRequest req = CONTAINERD__TASK__V3__STATE_REQUEST__INIT;
 	req.id = s->bundle->id;
-	autopb Containerd__Task__V3__PidsResponse *resp = NULL;
-	if (!shim_call(s, ctx, timeout_ns, "Pids", &req, &resp, error))
-		return false;
-	*ret = resp->n_processes;
-	return true;
+	autopb Containerd__Task__V3__StateResponse *resp = NULL;
+	g_autoptr(GError) failed = NULL;
+	*ret = shim_call(s, ctx, timeout_ns, "State", &req, &resp, &failed);
+	if (*ret || error_is(failed, CTRD_ERR_NOT_FOUND))
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failed));
+	return false;
 }
 
 bool shim_shutdown(Shim *s, const Ctx *ctx, int64_t timeout_ns, GError **error)

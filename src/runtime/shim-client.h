@@ -61,7 +61,8 @@ bool shim_create(Shim *s, const Ctx *ctx, const ShimCreate *create, uint32_t *re
 bool shim_delete(Shim *s, const Ctx *ctx, int64_t timeout_ns, TaskExit *ret, GError **error);
 bool shim_ping(Shim *s, const Ctx *ctx, int64_t timeout_ns, uint32_t *ret_task_pid,
                GError **error); // Connect
-bool shim_count_pids(Shim *s, const Ctx *ctx, int64_t timeout_ns, size_t *ret, GError **error);
+/* Whether the shim knows its task: created and not deleted, whatever state it is in. */
+bool shim_has_task(Shim *s, const Ctx *ctx, int64_t timeout_ns, bool *ret, GError **error);
 bool shim_shutdown(Shim *s, const Ctx *ctx, int64_t timeout_ns, GError **error);
 /* For a shim that answers UNIMPLEMENTED to v3: talk v2 from now on; false where it does already. */
 bool shim_downgrade(Shim *s);

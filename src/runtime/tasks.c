@@ -454,15 +454,14 @@ static bool load_one(Entry *e, const Bundle *b, GError **error)
 	return true;
 }
 
-/* A shim whose daemon died before the task was created has nothing to do: upstream #6860. */
+/* A shim whose daemon died before the task was created has nothing to do: upstream #6860. A task that has
+ * ended is no such case (upstream asks for its processes and had to learn that): its exit is still to be
+ * collected. */
 static bool is_leaked(Entry *e)
 {
 	Ctx ctx = {.ns = e->ns};
-	size_t n = 0;
-	g_autoptr(GError) error = NULL;
-	if (shim_count_pids(e->shim, &ctx, e->tasks->load_timeout_ns, &n, &error))
-		return n == 0;
-	return error_is(error, CTRD_ERR_NOT_FOUND);
+	bool has_task = true;
+	return shim_has_task(e->shim, &ctx, e->tasks->load_timeout_ns, &has_task, NULL) && !has_task;
 }
 
 static void load_on_worker(void *data)

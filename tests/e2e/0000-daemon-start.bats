@@ -1,0 +1,71 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+load lib
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+@test "version, plugins and info" {
+	run ctr version
+	[ "$status" -eq 0 ]
+	[[ $output == *"Server:"* ]]
+	run ctr plugins ls
+	[ "$status" -eq 0 ]
+	[[ $output == *"io.containerd.snapshotter.v1"* ]]
+	[[ $output != *" error "* ]]
+	ctr info | jq -e '.server.uuid | length == 36'
+}
+
+@test "Debian's ctr sees the same" {
+	run peer_ctr version
+	[ "$status" -eq 0 ]
+	[[ $output == *"v2.3.4+c"* ]]
+	run peer_ctr plugins ls
+	[ "$status" -eq 0 ]
+}
+
+@test "namespaces" {
+	ctr namespaces create n1 a=b
+	run ctr namespaces create n1
+	[ "$status" -eq 1 ]
+	[ "$output" = 'ctr: namespace "n1": already exists' ]
+	[[ $(ctr namespaces ls) == *"n1   a=b"* ]]
+	ctr namespaces label n1 a=c
+	ctr namespaces ls --format json | jq -e '.[] | select(.name == "n1") | .labels.a == "c"'
+	run peer_ctr namespaces rm n1
+	[ "$status" -eq 0 ]
+	run ctr -n 'a/b' images ls
+	[ "$status" -eq 1 ]
+	[[ $output == *'identifier "a/b" must match'* ]]
+}
+
+@test "leases" {
+	id=$(ctr leases create --id l1 x=y)
+	[ "$id" = l1 ]
+	[ "$(ctr leases ls -q)" = l1 ]
+	[ "$(peer_ctr leases ls -q)" = l1 ]
+	ctr leases rm --sync l1
+	[ -z "$(ctr leases ls -q)" ]
+	run ctr leases rm l1
+	[ "$status" -eq 1 ]
+	[[ $output == *'lease "l1": not found' ]]
+}
+
+@test "garbage on the socket costs that connection only" {
+	command -v socat >/dev/null || skip "socat is not installed"
+	head -c 100000 /dev/urandom | timeout 5 socat - "UNIX-CONNECT:$dir/c.sock" >/dev/null 2>&1 || true
+	head -c 100000 /dev/urandom | timeout 5 socat - "UNIX-CONNECT:$dir/c.sock.ttrpc" >/dev/null 2>&1 || true
+	ctr version
+}
+
+@test "a second daemon on the same root is refused and harms nothing" {
+	sed "s|$dir/c.sock|$dir/d.sock|" "$dir/config.toml" >"$dir/second.toml"
+	run timeout 3 "$daemon_dir/containerd" --config "$dir/second.toml"
+	[ "$status" -ne 0 ]
+	ctr version
+}
+
+@test "SIGHUP reloads instead of killing" {
+	kill -HUP "$(cat "$dir/pid")"
+	sleep 0.2
+	ctr version
+}
