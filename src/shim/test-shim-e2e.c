@@ -1104,6 +1104,44 @@ static void test_many_execs(const void *data)
 	box_free(box);
 }
 
+/* What the shim adds to the runtime's own create, start and delete; told, not judged: the machine may be
+ * busy. */
+static void test_timing(const void *data)
+{
+	enum { N = 15 };
+	int64_t starting = 0, life = 0, bare = 0;
+	for (int i = 0; i < N; i++) {
+		const BoxOptions o = {.mounted = true};
+		Box *box = box_new(data, &o, ARGV("/bin/true"));
+		int64_t t0 = time_mono();
+		box_start_shim(box);
+		int64_t t1 = time_mono();
+		box_create(box);
+		box_start(box, "");
+		box_wait(box, "");
+		box_delete(box, "");
+		int64_t t2 = time_mono();
+		starting += t1 - t0;
+		life += t2 - t1;
+		box_free(box);
+
+		box = box_new(data, NULL, ARGV("/bin/true"));
+		g_autofree char *script = g_strdup_printf(
+		        "%s create -b %s %s </dev/null && %s start %s; %s delete -f %s", box->runtime,
+		        box->bundle, box->id, box->runtime, box->id, box->runtime, box->id);
+		const ProcessSpec spec = {.argv = ARGV("sh", "-c", script), .timeout_ns = 20 * NS_PER_SEC};
+		g_auto(ProcessResult) r = {0};
+		t0 = time_mono();
+		g_assert_true(process_run(&spec, &r, NULL));
+		bare += time_mono() - t0;
+		box_free(box);
+	}
+	g_test_message(
+	        "%s: shim start %.1f ms; create, start, wait, delete %.1f ms; the runtime alone %.1f ms",
+	        (const char *)data, (double)starting / N / 1e6, (double)life / N / 1e6,
+	        (double)bare / N / 1e6);
+}
+
 /* ---- what is left ---- */
 
 static void find_processes(GString *found)
@@ -1253,6 +1291,7 @@ int main(int argc, char **argv)
 		add("pause", runtime, test_pause);
 		add("terminal", runtime, test_terminal);
 		add("dead-shim", runtime, test_dead_shim);
+		add("timing", runtime, test_timing);
 	}
 	add("stuck-streams", "crun", test_stuck_streams);
 	g_test_add_func("/shim-e2e/any/failures", test_failures);
