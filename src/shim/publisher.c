@@ -219,6 +219,8 @@ void publisher_kick(Publisher *p)
 	if (p->retry == NULL)
 		return;
 	loop_timer_free(g_steal_pointer(&p->retry));
+	// A daemon that starts reads our state before it takes events: such tries must not use an event up.
+	p->tries = 0;
 	publisher_send(p);
 }
 

@@ -93,6 +93,7 @@ static const RpcMethod event_methods[] = {{"Forward", RPC_UNARY, RPC_ON_LOOP, ha
 
 static void listen_for_events(void *data)
 {
+	const char *address = data;
 	g_autoptr(GError) error = NULL;
 	const RpcService service = {.descriptor =
 	                                    &containerd__services__events__ttrpc__v1__events__descriptor,
@@ -100,7 +101,7 @@ static void listen_for_events(void *data)
 	                            .n_methods = 1};
 	RpcServer *server = rpc_server_new(loop, NULL, NULL);
 	rpc_server_add(server, &service);
-	int fd = rpc_listen_unix(events_address, 0600, 0, 0, &error);
+	int fd = rpc_listen_unix(address, 0600, 0, 0, &error);
 	g_assert_no_error(error);
 	rpc_server_listen(server, RPC_PROTO_TTRPC, fd, false, &error);
 	g_assert_no_error(error);
@@ -146,6 +147,7 @@ typedef struct {
 	const ProtobufCServiceDescriptor *service;
 	char *in, *out, *err; // for create
 	bool terminal;
+	const char *events; // the daemon's address for events; NULL: events_address
 } Box;
 
 static const char config_template[] =
@@ -223,7 +225,7 @@ static void run_shim(const Box *box, const char *action, GBytes *input, const ch
 	const char *argv[] = {shim_path,    "-namespace", NS,      "-address", top, "-publish-binary",
 	                      "/bin/false", "-id",        box->id, action,     NULL};
 	g_auto(GStrv) envp = g_get_environ();
-	envp = g_environ_setenv(envp, "TTRPC_ADDRESS", events_address, TRUE);
+	envp = g_environ_setenv(envp, "TTRPC_ADDRESS", str_or(box->events, events_address), TRUE);
 	for (; env != NULL && *env != NULL; env += 2)
 		envp = g_environ_setenv(envp, env[0], env[1], TRUE);
 	const ProcessSpec spec = {.argv = argv,
@@ -244,7 +246,7 @@ static GBytes *bootstrap_params(const Box *box)
 	p.namespace_ = NS;
 	p.containerd_version = "2.3.4";
 	p.containerd_grpc_address = top;
-	p.containerd_ttrpc_address = events_address;
+	p.containerd_ttrpc_address = str_or(box->events, events_address);
 	g_autofree char *dir = path_join(top, "s");
 	p.opt_socket_dir_case =
 	        CONTAINERD__RUNTIME__BOOTSTRAP__V1__BOOTSTRAP_PARAMS__OPT_SOCKET_DIR_SOCKET_DIR;
@@ -905,6 +907,43 @@ static void test_hanging_runtime(void)
 	box_free(box);
 }
 
+/* Events wait for a daemon that is away, in order; calls of a daemon that does not take events yet use none
+ * up. */
+static void test_daemon_away(void)
+{
+	Box *box = box_new("runc", NULL, ARGV("/bin/true"));
+	g_autofree char *address = path_join(top, "away.sock");
+	box->events = address;
+	box_start_shim(box);
+	box_create(box);
+	box_start(box, "");
+	box_wait(box, "");
+	for (int i = 0; i < 20; i++)
+		box_status(box, "");
+	g_autofree char *none = events_of(box->id);
+	g_assert_cmpstr(none, ==, "");
+	loop_post(loop, listen_for_events, address);
+	assert_events(box->id, "create start exit");
+	box_delete(box, "");
+	assert_events(box->id, "create start exit delete");
+	box_free(box);
+}
+
+/* Before the exit, and once for each kill. */
+static void test_oom(void)
+{
+	const BoxOptions o = {.resources =
+	                              ",\"resources\":{\"memory\":{\"limit\":16777216,\"swap\":16777216}}"};
+	Box *box = box_new("runc", &o, ARGV("/bin/sh", "-c", "exec tail /dev/zero"));
+	box_start_shim(box);
+	box_create(box);
+	box_start(box, "");
+	g_assert_cmpuint(box_wait(box, ""), ==, 137);
+	assert_events(box->id, "create start oom exit");
+	box_delete(box, "");
+	box_free(box);
+}
+
 static void test_logs(void)
 {
 	Box *box = box_new("runc", NULL, ARGV("/bin/sh", "-c", "echo out; echo err >&2"));
@@ -1207,7 +1246,8 @@ static void test_nothing_left(void)
 static void make_rootfs(void)
 {
 	static const char *const dirs[] = {"bin", "dev", "proc", "tmp", "etc"};
-	static const char *const tools[] = {"sh", "sleep", "cat", "echo", "true", "yes", "stty", "tty"};
+	static const char *const tools[] = {"sh",  "sleep", "cat", "echo", "true",
+	                                    "yes", "stty",  "tty", "tail"};
 	rootfs = path_join(top, "image");
 	g_assert_true(dir_make_all(rootfs, 0755, NULL));
 	for (unsigned i = 0; i < G_N_ELEMENTS(dirs); i++) {
@@ -1279,7 +1319,7 @@ int main(int argc, char **argv)
 	events = g_ptr_array_new();
 	events_address = path_join(top, "events.sock");
 	loop = loop_start("daemon");
-	loop_post(loop, listen_for_events, NULL);
+	loop_post(loop, listen_for_events, events_address);
 
 	g_test_add_func("/shim-e2e/any/bootstrap", test_bootstrap);
 	for (int i = 0; i < 2; i++) {
@@ -1297,6 +1337,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/shim-e2e/any/failures", test_failures);
 	g_test_add_func("/shim-e2e/any/hanging-runtime", test_hanging_runtime);
 	g_test_add_func("/shim-e2e/any/logs", test_logs);
+	g_test_add_func("/shim-e2e/any/daemon-away", test_daemon_away);
+	g_test_add_func("/shim-e2e/any/oom", test_oom);
 	add("many-execs", "crun", test_many_execs);
 	g_test_add_func("/shim-e2e/after/nothing-left", test_nothing_left);
 	int r = g_test_run();
