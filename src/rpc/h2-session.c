@@ -365,7 +365,8 @@ void h2_session_fill(RpcConn *conn)
 		return;
 	bool over = !nghttp2_session_want_read(s->ng) && !nghttp2_session_want_write(s->ng);
 	if (over || (s->goaway && s->n_streams == 0 && !nghttp2_session_want_write(s->ng)))
-		rpc_conn_finish(conn, RPC_UNAVAILABLE, "EOF");
+		rpc_conn_finish(conn, RPC_UNAVAILABLE,
+		                s->goaway ? "EOF" : "connection closed: protocol error");
 }
 
 /* ---- session ---- */
