@@ -335,9 +335,27 @@ static GPtrArray *ns_list_statuses(ContentStore *self, const Ctx *ctx, const cha
 	return g_steal_pointer(&list);
 }
 
+/* The shared blob that an ingest stood for may have been kept by it alone; unless it is a->digest now. */
+static bool release_expected(MetaTx *tx, const Args *a, GError **error)
+{
+	sqlite3_stmt *stmt = meta_query(tx, error, "SELECT expected FROM ingest WHERE ns = ? AND ref = ?",
+	                                "ss", a->ctx->ns, a->ref);
+	bool row;
+	if (stmt == NULL || !meta_step(tx, stmt, &row, error))
+		return false;
+	const char *expected = row ? meta_column_text(stmt, 0) : "";
+	if (*expected != '\0' && g_strcmp0(expected, a->digest) != 0) {
+		g_autofree char *what = g_strconcat("content:", expected, NULL);
+		meta_tx_dirty(tx, what);
+	}
+	sqlite3_reset(stmt);
+	return true;
+}
+
 static bool delete_ingest(MetaTx *tx, const Args *a, GError **error)
 {
-	return meta_run(tx, error, "DELETE FROM ingest WHERE ns = ? AND ref = ?", "ss", a->ctx->ns, a->ref) &&
+	return release_expected(tx, a, error) &&
+	       meta_run(tx, error, "DELETE FROM ingest WHERE ns = ? AND ref = ?", "ss", a->ctx->ns, a->ref) &&
 	       lease_remove_in_tx(tx, a->ctx, "ingests", a->ref, error);
 }
 
@@ -447,8 +465,9 @@ static bool writer_tx(MetaTx *tx, void *data, GError **error)
 	    !meta_run(tx, error, "UPDATE ingest SET expires = ? WHERE ns = ? AND ref = ?", "iss",
 	              time_now() + INGEST_LIFETIME, a->ctx->ns, a->ref))
 		return false;
-	return !a->shared || meta_run(tx, error, "UPDATE ingest SET expected = ? WHERE ns = ? AND ref = ?",
-	                              "sss", a->digest, a->ctx->ns, a->ref);
+	return !a->shared || (release_expected(tx, a, error) &&
+	                      meta_run(tx, error, "UPDATE ingest SET expected = ? WHERE ns = ? AND ref = ?",
+	                               "sss", a->digest, a->ctx->ns, a->ref));
 }
 
 /* The backend's writer never hears of the digest: it would say that the blob is there already, which is not
@@ -670,7 +689,7 @@ static bool nw_commit(ContentWriter *self, const Ctx *ctx, int64_t size, const c
 	return false;
 }
 
-static NsWriter *nw_new(MetaStore *s, const Args *a)
+static NsWriter *nw_new(MetaStore *s, Args *a)
 {
 	static const ContentWriterOps ops = {
 	        .write = nw_write,
@@ -687,7 +706,7 @@ static NsWriter *nw_new(MetaStore *s, const Args *a)
 	nw->store = s;
 	nw->ns = g_strdup(a->ctx->ns);
 	nw->ref = g_strdup(a->ref);
-	nw->backend_ref = g_strdup(a->backend_ref);
+	nw->backend_ref = g_steal_pointer(&a->backend_ref);
 	nw->digest = g_strdup(a->digest);
 	nw->size = a->size;
 	nw->started_at = time_now();
@@ -702,12 +721,10 @@ static int64_t backend_size(MetaStore *s, const Ctx *ctx, const char *digest)
 	return info != NULL ? info->size : -1;
 }
 
-static ContentWriter *open_pinned(MetaStore *s, Args *a, GError **error)
+static ContentWriter *open_backend(MetaStore *s, Args *a, GError **error)
 {
 	a->backend_size = *a->digest != '\0' ? backend_size(s, a->ctx, a->digest) : -1;
-	bool ok = meta_update(s->db, writer_tx, a, error);
-	g_autofree char *backend_ref = a->backend_ref;
-	if (!ok)
+	if (!meta_update(s->db, writer_tx, a, error))
 		return NULL;
 	if (a->exists) {
 		error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "content %s", a->digest);
@@ -724,6 +741,12 @@ static ContentWriter *open_pinned(MetaStore *s, Args *a, GError **error)
 	return &nw->base;
 }
 
+static ContentWriter *open_pinned(MetaStore *s, Args *a, GError **error)
+{
+	META_PIN_SCOPE(s->db, a->digest);
+	return open_backend(s, a, error);
+}
+
 static ContentWriter *ns_writer(ContentStore *self, const Ctx *ctx, const char *ref, const Descriptor *desc,
                                 GError **error)
 {
@@ -731,10 +754,9 @@ static ContentWriter *ns_writer(ContentStore *self, const Ctx *ctx, const char *
 	if (meta_namespace(ctx, error) == NULL)
 		return NULL;
 	Args a = {.ctx = ctx, .ref = ref, .digest = str_or(desc->digest, ""), .size = MAX(desc->size, 0)};
-	if (*a.digest == '\0')
-		return open_pinned(s, &a, error);
-	META_PIN_SCOPE(s->db, a.digest);
-	return open_pinned(s, &a, error);
+	ContentWriter *w = *a.digest == '\0' ? open_backend(s, &a, error) : open_pinned(s, &a, error);
+	g_free(a.backend_ref);
+	return w;
 }
 
 static void ns_free(ContentStore *self)

@@ -420,6 +420,7 @@ static void case_commit_error_state(Fixture *f)
 	static const char ref[] = "c1-commiterror-state";
 	g_autofree char *d1 = NULL, *c1 = content_suite_bytes(256, &d1);
 	g_autofree char *d2 = NULL, *c2 = content_suite_bytes(256, &d2);
+	g_assert_nonnull(c2);
 	put_blob(f, &f->ctx, "c1", c1, 256, d1);
 
 	for (int i = 0; i < 2; i++) { // it is there already, with and without saying so

@@ -75,6 +75,12 @@ static void say_dirty(MetaTx *tx, const GcNode *node)
 		what = g_strdup_printf("snapshots:%.*s", (int)strcspn(node->key, "/"), node->key);
 	if (what != NULL)
 		meta_tx_dirty(tx, what);
+	// the shared blob that an ingest stood for, which it may have kept alone
+	for (guint i = 0; node->kind == GC_INGEST && node->edges != NULL && i < node->edges->len; i++) {
+		g_autofree char *expected =
+		        g_strconcat("content:", g_array_index(node->edges, GcEdge, i).to->key, NULL);
+		meta_tx_dirty(tx, expected);
+	}
 }
 
 /* The rows of one kind in one statement: a snapshot and its children go together, as the foreign key wants

@@ -277,16 +277,6 @@ static bool check_pragma(Conn *conn, const char *sql, const char *expected, GErr
 }
 
 /* After a crash the database is read through once; it is small, and a power cut is when disks lie. */
-/* The numbers of directories that upstream may have made are never ours. */
-static bool reserve_snapshots(MetaDb *db, GError **error)
-{
-	return !db->has_upstream ||
-	       conn_exec(db->writer,
-	                 "INSERT INTO sqlite_sequence(name, seq) SELECT 'snapshot', 999999999"
-	                 " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'snapshot')",
-	                 error);
-}
-
 static bool open_writer(MetaDb *db, bool unclean, GError **error)
 {
 	db->writer = conn_open(db, true, error);
@@ -296,7 +286,7 @@ static bool open_writer(MetaDb *db, bool unclean, GError **error)
 		error_reclass(error, CTRD_ERR_DATA_LOSS);
 		return false;
 	}
-	return schema_migrate(db->writer->sqlite, db->path, error) && reserve_snapshots(db, error);
+	return schema_migrate(db->writer->sqlite, db->path, error);
 }
 
 static bool open_database(MetaDb *db, bool unclean, GError **error)
@@ -383,11 +373,6 @@ const MetaOptions *meta_options(MetaDb *db)
 bool meta_has_upstream(MetaDb *db)
 {
 	return db->has_upstream;
-}
-
-int64_t meta_first_snapshot(MetaDb *db)
-{
-	return db->has_upstream ? META_FIRST_SNAPSHOT_BESIDE_UPSTREAM : 1;
 }
 
 /* ---- checkpoints ---- */

@@ -44,10 +44,6 @@ const MetaOptions *meta_options(MetaDb *db);
 /* Upstream's metadata was there when the database was opened. Then files and directories that no row of ours
  * names may be upstream's, and are not to be deleted. */
 bool meta_has_upstream(MetaDb *db);
-/* Snapshots get numbers from here on, so that their directories are not upstream's: 1, or behind all that
- * upstream can have made. */
-#define META_FIRST_SNAPSHOT_BESIDE_UPSTREAM INT64_C(1000000000)
-int64_t meta_first_snapshot(MetaDb *db);
 
 typedef bool (*MetaFn)(MetaTx *tx, void *data, GError **error);
 bool meta_update(MetaDb *db, MetaFn fn, void *data, GError **error);

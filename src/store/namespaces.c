@@ -227,16 +227,17 @@ static bool delete_tx(MetaTx *tx, void *data, GError **error)
 		return error_set_class(error, CTRD_ERR_FAILED_PRECONDITION,
 		                       "namespace %s must be empty, but it still has %s", Q(a->name),
 		                       left->str);
-	sqlite3_stmt *stmt =
-	        meta_query(tx, error, "SELECT backend_ref FROM ingest WHERE ns = ?", "s", a->name);
+	sqlite3_stmt *stmt = meta_query(
+	        tx, error,
+	        "SELECT 'ingest:' || backend_ref FROM ingest WHERE ns = ?1 UNION ALL"
+	        " SELECT 'content:' || expected FROM ingest WHERE ns = ?1 AND expected IS NOT NULL",
+	        "s", a->name);
 	bool row = true;
 	while (row) {
 		if (stmt == NULL || !meta_step(tx, stmt, &row, error))
 			return false;
-		if (row) {
-			g_autofree char *what = g_strconcat("ingest:", meta_column_text(stmt, 0), NULL);
-			meta_tx_dirty(tx, what);
-		}
+		if (row)
+			meta_tx_dirty(tx, meta_column_text(stmt, 0));
 	}
 	for (size_t i = 0; i < G_N_ELEMENTS(deletes); i++) {
 		if (!meta_run(tx, error, deletes[i], "s", a->name))

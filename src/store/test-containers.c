@@ -271,6 +271,7 @@ static void test_list(void)
 		                                i % 2 != 0 ? "true" : "false"),
 		                              NULL);
 		g_autoptr(Container) created = containers_create(env->db, &env->ctx, c, &error);
+		g_assert_nonnull(created);
 		g_assert_no_error(error);
 	}
 	static const char all[] = "container-0 container-1 container-2 container-3";

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "loop/ctx.h"
+#include "loop/lock.h"
 #include "store/meta.h"
 #include <glib.h>
 #include <glib/gstdio.h>
@@ -14,12 +15,14 @@ typedef struct {
 	char *dir;
 	MetaDb *db;
 	Ctx ctx;           // namespace "testing"
+	Lock lock;         // of events
 	GPtrArray *events; // of char*: "kind ns name ..."
 } TestEnv;
 
 static inline void test_env_publish(const StoreEvent *e, void *data)
 {
 	TestEnv *env = data;
+	LOCK_SCOPE(&env->lock);
 	g_ptr_array_add(env->events,
 	                g_strdup_printf("%d %s %s%s%s", (int)e->kind, e->ns,
 	                                e->name != NULL ? e->name : e->key, e->image != NULL ? " image=" : "",
@@ -45,6 +48,7 @@ static inline TestEnv *test_env_new(const MetaOptions *options)
 	TestEnv *env = g_new0(TestEnv, 1);
 	env->dir = g_dir_make_tmp("ctrd-store-XXXXXX", NULL);
 	g_assert_nonnull(env->dir);
+	lock_init(&env->lock, "test-env", LOCK_RANK_LEAF);
 	env->events = g_ptr_array_new_with_free_func(g_free);
 	env->ctx = (Ctx){.ns = "testing"};
 	test_env_open(env, options);
@@ -56,6 +60,7 @@ static inline void test_env_free(TestEnv *env)
 	meta_close(env->db);
 	g_assert_true(tree_remove(env->dir, NULL));
 	g_ptr_array_unref(env->events);
+	lock_destroy(&env->lock);
 	g_free(env->dir);
 	g_free(env);
 }

@@ -170,7 +170,7 @@ static void create_fails(TestEnv *env, Image *image, const char *text)
 {
 	g_autoptr(Image) taken = image;
 	g_autoptr(GError) error = NULL;
-	g_assert_null(images_create(env->db, &env->ctx, image, 0, &error));
+	g_assert_null(images_create(env->db, &env->ctx, taken, 0, &error));
 	g_assert_cmpstr(error->message, ==, text);
 }
 
@@ -194,6 +194,7 @@ static void test_create_fails(void)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(Image) image = base("twice");
 	g_autoptr(Image) created = images_create(env->db, &env->ctx, image, 0, &error);
+	g_assert_nonnull(created);
 	g_assert_null(images_create(env->db, &env->ctx, image, 0, &error));
 	assert_error(error, CTRD_ERR_ALREADY_EXISTS, "image \"twice\": already exists");
 	g_assert_null(images_create(env->db, &(Ctx){0}, image, 0, &error));
@@ -224,6 +225,7 @@ static void test_list(void)
 		                                "odd", i % 2 != 0 ? "true" : "false"),
 		                              10, "application/vnd.containerd.test", L("foo", "bar"));
 		g_autoptr(Image) created = images_create(env->db, &env->ctx, image, 0, &error);
+		g_assert_nonnull(created);
 		g_assert_no_error(error);
 	}
 	g_autofree char *digest = digest_of("image-2", 10);
@@ -281,15 +283,18 @@ static void test_lease(void)
 	g_autoptr(TestEnv) env = test_env_new(NULL);
 	g_autoptr(GError) error = NULL;
 	g_autoptr(Lease) lease = leases_create(env->db, &env->ctx, "l", NULL, &error);
+	g_assert_nonnull(lease);
 	Ctx leased = {.ns = "testing", .lease = "l"}, unknown = {.ns = "testing", .lease = "none"};
 	g_autoptr(Image) plain = base("plain");
 	g_autoptr(Image) created = images_create(env->db, &leased, plain, 0, &error);
+	g_assert_nonnull(created);
 	g_assert_cmpuint(n_resources(env, "l"), ==, 0);
 	g_autoptr(Image) expires =
 	        make("expires", L("containerd.io/gc.expire", "2030-01-01T00:00:00Z"), 10, BLAB, NULL);
 	g_assert_null(images_create(env->db, &unknown, expires, 0, &error));
 	assert_error(error, CTRD_ERR_NOT_FOUND, "lease does not exist: not found");
 	g_autoptr(Image) created2 = images_create(env->db, &leased, expires, 0, &error);
+	g_assert_nonnull(created2);
 	g_assert_cmpuint(n_resources(env, "l"), ==, 1);
 	g_assert_true(images_delete(env->db, &leased, "expires", NULL, &error));
 	g_assert_cmpuint(n_resources(env, "l"), ==, 0);

@@ -27,7 +27,7 @@ static void create(TestEnv *env, const char *id, GHashTable *labels)
 	g_autoptr(GHashTable) taken = labels;
 	g_autoptr(GError) error = NULL;
 	TimeNs before = time_now();
-	g_autoptr(Lease) lease = leases_create(env->db, &env->ctx, id, labels, &error);
+	g_autoptr(Lease) lease = leases_create(env->db, &env->ctx, id, taken, &error);
 	g_assert_no_error(error);
 	g_assert_cmpstr(lease->id, ==, id);
 	g_assert_cmpint(lease->created_at, >=, before);

@@ -482,6 +482,7 @@ static void test_disk_full(void)
 		return;
 	}
 	TestEnv env = {.dir = dir, .events = g_ptr_array_new_with_free_func(g_free)};
+	lock_init(&env.lock, "test-env", LOCK_RANK_LEAF);
 	test_env_open(&env, NULL);
 	g_autoptr(GError) error = NULL;
 	unsigned n = 0;

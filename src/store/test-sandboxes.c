@@ -118,7 +118,9 @@ static void test_list(void)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(Sandbox) one = make("1", "one"), two = make("2", "two");
 	g_autoptr(Sandbox) created = sandboxes_create(env->db, &env->ctx, one, &error);
+	g_assert_nonnull(created);
 	g_autoptr(Sandbox) created2 = sandboxes_create(env->db, &env->ctx, two, &error);
+	g_assert_nonnull(created2);
 	g_autoptr(GPtrArray) all = sandboxes_list(env->db, &env->ctx, NULL, &error);
 	g_assert_cmpuint(all->len, ==, 2);
 	assert_sandbox(all->pdata[0], "1", "one");
