@@ -32,6 +32,7 @@ check-unit: all
 install: all
 	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
 
+# Side by side with Debian's containerd.
 bench: deps-test all
 	bench/run $(BUILD)
 

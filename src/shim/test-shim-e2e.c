@@ -1205,6 +1205,8 @@ static void find_processes(GString *found)
 
 static void find_cgroups(GString *found)
 {
+	/* another run may be at work beside this one */
+	g_autofree char *ours = g_strdup_printf("e2e-%d-", getpid());
 	g_autoptr(GPtrArray) names = dir_list("/sys/fs/cgroup", 0, NULL);
 	for (guint i = 0; names != NULL && i < names->len; i++) {
 		if (strcmp(names->pdata[i], "unified") == 0)
@@ -1212,7 +1214,7 @@ static void find_cgroups(GString *found)
 		g_autofree char *dir = g_strdup_printf("/sys/fs/cgroup/%s/" NS, (char *)names->pdata[i]);
 		g_autoptr(GPtrArray) groups = path_exists(dir) ? dir_list(dir, 0, NULL) : NULL;
 		for (guint k = 0; groups != NULL && k < groups->len; k++)
-			if (g_str_has_prefix(groups->pdata[k], "e2e-"))
+			if (g_str_has_prefix(groups->pdata[k], ours))
 				g_string_append_printf(found, "cgroup %s/%s\n", dir,
 				                       (char *)groups->pdata[k]);
 		if (groups != NULL)

@@ -30,7 +30,7 @@ daemon_start() {
 	TOML
 	# crun refuses a hybrid cgroup hierarchy: hide its second half from this daemon
 	unshare -m --propagation private sh -c '
-		umount /sys/fs/cgroup/unified 2>/dev/null
+		umount /sys/fs/cgroup/unified 2>/dev/null && mount -t tmpfs tmpfs /sys/fs/cgroup/unified
 		PATH=$1:$PATH
 		exec "$1/containerd" --config "$2"' sh "$daemon_dir" "$dir/config.toml" >>"$dir/log" 2>&1 3>&- &
 	daemon=$!
