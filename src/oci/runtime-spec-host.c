@@ -12,6 +12,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define PASSWD "etc/passwd" // below the image's root
+#define GROUP "etc/group"
+
 enum {
 	USER_FILE_MAX = 10 * 1024 * 1024, // bytes of /etc/passwd or /etc/group: CVE-2026-47262
 	DEVICES_MAX = 4096,               // below one directory
@@ -19,69 +22,94 @@ enum {
 
 /* ---- users ---- */
 
-/* The text of a file of the image; *ret NULL and true where it does not exist. */
+/* The text of a file of the image; *ret NULL and true where it does not exist. Whatever else is wrong is an
+ * error: a user must not become another because a file could not be read. */
 static bool read_user_file(int rootfd, const char *path, char **ret, GError **error)
 {
 	*ret = NULL;
 	autofd fd = open_in_root(rootfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, NULL);
 	if (fd < 0)
-		return true;
+		return errno == ENOENT || errno == ENOTDIR || error_set_errno(error, errno, "open %s", path);
 	struct stat st;
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "%s is not a regular file", path);
-	size_t len = 0;
-	return fd_read_all(fd, USER_FILE_MAX, ret, &len, error) || error_prefix(error, "read %s", path);
+	if (fstat(fd, &st) != 0)
+		return error_set_errno(error, errno, "stat %s", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(error, CTRD_ERR_UNKNOWN, "%s is not a regular file", path);
+	g_autoptr(GError) why = NULL;
+	if (fd_read_all(fd, USER_FILE_MAX, ret, NULL, &why))
+		return true;
+	if (error_is(why, CTRD_ERR_RESOURCE_EXHAUSTED))
+		return error_set(error, CTRD_ERR_UNKNOWN, "%s exceeds %d bytes", Q(path), USER_FILE_MAX);
+	return error_set(error, CTRD_ERR_UNKNOWN, "%s: %s", path, why->message);
 }
 
-/* Fields of the first line of an image's passwd or group file that matches, NULL where none does. */
-typedef bool (*LineFn)(char **fields, guint n, const void *arg);
+/* An id in these files: decimal, as far as the runtimes go. */
+static bool parse_field(char **fields, guint n, guint i, uint32_t *ret)
+{
+	uint64_t id;
+	if (i >= n || !parse_u64(fields[i], &id) || id > INT32_MAX)
+		return false;
+	*ret = (uint32_t)id;
+	return true;
+}
 
-static char **find_line(const char *text, LineFn match, const void *arg)
+/* A line of /etc/passwd or /etc/group. */
+typedef struct {
+	char **fields; // NULL: none
+	uint32_t uid;  // of a group: its gid
+	uint32_t gid;
+} Entry;
+
+static void entry_clear(Entry *e)
+{
+	g_strfreev(e->fields);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Entry, entry_clear)
+
+/* The first line of that name (or of that id, where name is NULL). A line whose numbers are none, or too
+ * large, is passed over: upstream reads 0 there, which would make a root of its user. */
+static bool find_entry(const char *text, const char *name, uint32_t id, bool group, Entry *ret)
 {
 	g_auto(GStrv) lines = g_strsplit(text != NULL ? text : "", "\n", -1);
 	for (char **l = lines; *l != NULL; l++) {
-		g_auto(GStrv) fields = g_strsplit(g_strstrip(*l), ":", -1);
-		guint n = g_strv_length(fields);
-		if (n >= 3 && match(fields, n, arg))
-			return g_steal_pointer(&fields);
+		g_auto(Entry) e = {.fields = g_strsplit(g_strstrip(*l), ":", -1)};
+		guint n = g_strv_length(e.fields);
+		if (!parse_field(e.fields, n, 2, &e.uid) || (!group && !parse_field(e.fields, n, 3, &e.gid)))
+			continue;
+		if (name != NULL ? strcmp(e.fields[0], name) == 0 : e.uid == id) {
+			*ret = e;
+			e = (Entry){0};
+			return true;
+		}
 	}
-	return NULL;
-}
-
-static bool name_matches(char **fields, guint n, const void *arg)
-{
-	return g_str_equal(fields[0], arg);
-}
-
-static bool id_matches(char **fields, guint n, const void *arg)
-{
-	uint64_t id = 0;
-	return parse_u64(fields[2], &id) && id == *(const uint32_t *)arg;
-}
-
-static uint32_t id_field(char **fields, guint i)
-{
-	uint64_t id = 0;
-	return i < g_strv_length(fields) && parse_u64(fields[i], &id) && id <= INT32_MAX ? (uint32_t)id : 0;
+	return false;
 }
 
 typedef enum {
 	ID_NUMBER,
 	ID_NAME,
 	ID_OUT_OF_RANGE,
+	ID_MALFORMED, // neither
 } IdKind;
 
-/* As Go's strconv.Atoi sees it: a sign is fine, what is too large is no name. */
+/* What looks like a number, but is none we take, is never looked up as a name: /etc/passwd is the image's,
+ * and who checks the number elsewhere would be fooled (CVE-2026-46680). */
 static IdKind parse_id(const char *s, uint32_t *ret)
 {
 	const char *digits = *s == '+' || *s == '-' ? s + 1 : s;
-	if (*digits == '\0' || strspn(digits, "0123456789") != strlen(digits))
-		return ID_NAME;
 	uint64_t n = 0;
-	if (!parse_u64(digits, &n) || n > INT32_MAX || (*s == '-' && n > 0))
-		return ID_OUT_OF_RANGE;
-	*ret = (uint32_t)n;
-	return ID_NUMBER;
+	if (*digits != '\0' && strspn(digits, "0123456789") == strlen(digits)) {
+		if (!parse_u64(digits, &n) || n > INT32_MAX || (*s == '-' && n > 0))
+			return ID_OUT_OF_RANGE;
+		*ret = (uint32_t)n;
+		return digits == s ? ID_NUMBER : ID_MALFORMED;
+	}
+	if (digits != s || (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')))
+		return ID_MALFORMED;
+	for (const char *c = s; *c != '\0'; c++)
+		if (g_ascii_isspace(*c) || g_ascii_iscntrl(*c))
+			return ID_MALFORMED;
+	return ID_NAME;
 }
 
 typedef struct {
@@ -89,60 +117,77 @@ typedef struct {
 	char *name; // NULL: the uid has none
 } User;
 
-static bool no_users(GError **error)
+/* The files of the image; text NULL: it has none. */
+typedef struct {
+	char *passwd, *group;
+	bool rootfs; // there is a file system to look in
+} UserFiles;
+
+static bool not_found(const UserFiles *files, const char *text, const char *path, const char *what,
+                      GError **error)
 {
-	return error_set(error, CTRD_ERR_UNKNOWN, "no users found");
+	if (!files->rootfs)
+		return error_set(error, CTRD_ERR_UNKNOWN, "a root file system is required to look up a %s",
+		                 what);
+	if (text == NULL)
+		return error_set_errno(error, ENOENT, "open %s", path);
+	return error_set(error, CTRD_ERR_UNKNOWN, "no %ss found", what);
 }
 
 /* uid, or a name; its group is that of /etc/passwd, 0 where there is none. */
-static bool lookup_user(const char *passwd, const char *user, IdKind kind, User *u, GError **error)
+static bool lookup_user(const UserFiles *files, const char *user, IdKind kind, User *u, GError **error)
 {
-	g_auto(GStrv) line = kind == ID_NUMBER ? find_line(passwd, id_matches, &u->uid)
-	                                       : find_line(passwd, name_matches, user);
-	if (line == NULL)
-		return kind == ID_NUMBER || no_users(error);
-	u->uid = id_field(line, 2);
-	u->gid = id_field(line, 3);
-	u->name = g_strdup(line[0]);
+	g_auto(Entry) e = {0};
+	if (!find_entry(files->passwd, kind == ID_NUMBER ? NULL : user, u->uid, false, &e))
+		return kind == ID_NUMBER || not_found(files, files->passwd, PASSWD, "user", error);
+	u->uid = e.uid;
+	u->gid = e.gid;
+	u->name = g_strdup(e.fields[0]);
 	return true;
 }
 
-static bool lookup_group(const char *group, const char *name, IdKind kind, User *u, GError **error)
+static bool lookup_group(const UserFiles *files, const char *name, IdKind kind, User *u, GError **error)
 {
+	g_auto(Entry) e = {0};
 	if (kind == ID_NUMBER)
 		return true;
-	g_auto(GStrv) line = find_line(group, name_matches, name);
-	if (line == NULL)
-		return error_set(error, CTRD_ERR_UNKNOWN, "no groups found");
-	u->gid = id_field(line, 2);
+	if (!find_entry(files->group, name, 0, true, &e))
+		return not_found(files, files->group, GROUP, "group", error);
+	u->gid = e.uid;
 	return true;
 }
 
-static bool out_of_range(const char *user, const char *what, GError **error)
+/* One part of USER. An empty one is 0, as upstream has it where there are two. */
+static bool parse_part(const char *user, const char *part, const char *what, IdKind *ret_kind, uint32_t *ret,
+                       GError **error)
 {
-	return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "invalid USER value %s: %s out of range", Q(user),
-	                 what);
+	*ret = 0;
+	*ret_kind = *part == '\0' ? ID_NUMBER : parse_id(part, ret);
+	if (*ret_kind == ID_OUT_OF_RANGE)
+		return error_set(error, CTRD_ERR_UNKNOWN, "invalid USER value %s: %s out of range", Q(user),
+		                 what);
+	if (*ret_kind == ID_MALFORMED)
+		return error_set(error, CTRD_ERR_UNKNOWN, "invalid USER value %s: neither a %s nor a name",
+		                 Q(user), what);
+	return true;
 }
 
-static bool resolve_user(const char *user, const char *passwd, const char *group, User *u, GError **error)
+static bool resolve_user(const char *user, const UserFiles *files, User *u, GError **error)
 {
-	g_auto(GStrv) parts = g_strsplit(user, ":", -1);
+	g_auto(GStrv) parts = g_strsplit(user, ":", 4);
 	guint n = g_strv_length(parts);
 	if (n > 2)
-		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "invalid USER value %s", user);
+		return error_set(error, CTRD_ERR_UNKNOWN, "invalid USER value %s", user);
 	uint32_t gid = 0;
-	IdKind kind = parse_id(parts[0], &u->uid);
-	if (kind == ID_OUT_OF_RANGE)
-		return out_of_range(user, "uid", error);
-	IdKind group_kind = n == 2 ? parse_id(parts[1], &gid) : ID_NUMBER;
-	if (group_kind == ID_OUT_OF_RANGE)
-		return out_of_range(user, "gid", error);
-	if (!lookup_user(passwd, parts[0], kind, u, error))
+	IdKind kind, group_kind = ID_NUMBER;
+	if (!parse_part(user, parts[0], "uid", &kind, &u->uid, error) ||
+	    (n == 2 && !parse_part(user, parts[1], "gid", &group_kind, &gid, error)) ||
+	    !lookup_user(files, parts[0], kind, u, error))
 		return false;
 	if (n == 1)
 		return true;
 	u->gid = gid;
-	return lookup_group(group, parts[1], group_kind, u, error);
+	return lookup_group(files, parts[1], group_kind, u, error);
 }
 
 /* The groups that list the user; its own group comes first. */
@@ -153,11 +198,13 @@ static JsonObject *additional_gids(const char *group, const User *u)
 	g_auto(GStrv) lines = g_strsplit(group != NULL ? group : "", "\n", -1);
 	for (char **l = lines; u->name != NULL && *l != NULL; l++) {
 		g_auto(GStrv) fields = g_strsplit(g_strstrip(*l), ":", -1);
-		if (g_strv_length(fields) < 4 || g_str_equal(fields[0], u->name))
+		guint n = g_strv_length(fields);
+		uint32_t gid;
+		if (n < 4 || strcmp(fields[0], u->name) == 0 || !parse_field(fields, n, 2, &gid) ||
+		    gid == u->gid)
 			continue;
 		g_auto(GStrv) members = g_strsplit(fields[3], ",", -1);
-		uint32_t gid = id_field(fields, 2);
-		if (g_strv_contains((const char *const *)members, u->name) && gid != u->gid)
+		if (g_strv_contains((const char *const *)members, u->name))
 			json_object_array_add(gids, json_object_new_int64(gid));
 	}
 	return gids;
@@ -165,29 +212,28 @@ static JsonObject *additional_gids(const char *group, const User *u)
 
 bool spec_set_user(JsonObject *spec, const char *user, int rootfd, GError **error)
 {
-	g_autofree char *passwd = NULL, *group = NULL;
-	if (rootfd >= 0 && (!read_user_file(rootfd, "/etc/passwd", &passwd, error) ||
-	                    !read_user_file(rootfd, "/etc/group", &group, error)))
+	g_autofree char *passwd = NULL, *group = NULL, *name = NULL;
+	if (rootfd >= 0 && (!read_user_file(rootfd, PASSWD, &passwd, error) ||
+	                    !read_user_file(rootfd, GROUP, &group, error)))
 		return false;
+	UserFiles files = {passwd, group, rootfd >= 0};
 	User u = {0};
-	bool ok = true;
 	if (str_empty(user))
 		u.name = g_strdup("root");
-	else
-		ok = resolve_user(user, passwd, group, &u, error);
-	if (ok) {
-		JsonObject *process = json_get_object(spec, "process"), *o = json_object_new_object();
-		json_set_int64(o, "uid", u.uid);
-		json_set_int64(o, "gid", u.gid);
-		json_set(o, "additionalGids", additional_gids(group, &u));
-		if (process == NULL) {
-			process = json_object_new_object();
-			json_set(spec, "process", process);
-		}
-		json_set(process, "user", o);
+	bool ok = str_empty(user) || resolve_user(user, &files, &u, error);
+	name = u.name;
+	if (!ok)
+		return false;
+	JsonObject *process = json_get_object(spec, "process"), *o = json_object_new_object();
+	json_set_int64(o, "uid", u.uid);
+	json_set_int64(o, "gid", u.gid);
+	json_set(o, "additionalGids", additional_gids(group, &u));
+	if (process == NULL) {
+		process = json_object_new_object();
+		json_set(spec, "process", process);
 	}
-	g_free(u.name);
-	return ok;
+	json_set(process, "user", o);
+	return true;
 }
 
 /* ---- devices ---- */

@@ -33,9 +33,11 @@ void spec_add_annotations(JsonObject *spec, GHashTable *annotations);
 
 /*
  * USER as in images: uid, name, uid:gid, name:group... Names are looked up in /etc/passwd and /etc/group
- * below rootfd (-1: there is none, and names are an error). Those files are regular and at most 10 MiB. Texts
- * as upstream: `invalid USER value "x": uid out of range`, `no users found`. The groups of the user are set
- * too (WithUser with WithAdditionalGIDs). NULL or "": root and the groups of "root".
+ * below rootfd (-1: there is none, and names are an error). Those files are regular and at most 10 MiB; lines
+ * with numbers that are none, or over 2^31-1, do not count. Texts as upstream: `invalid USER value "x": uid
+ * out of range`, `no users found`; stricter than upstream: what looks like a number but is none (+0, 0x0, "
+ * 0") is an error and not looked up as a name. The groups of the user are set too (WithUser with
+ * WithAdditionalGIDs). NULL or "": root and the groups of "root".
  */
 bool spec_set_user(JsonObject *spec, const char *user, int rootfd, GError **error);
 /* type=bind,src=/x,dst=/y,options=rbind:ro as ctr's --mount; replaces one with the same destination. */
