@@ -21,7 +21,9 @@ RpcClient *rpc_client_new(Loop *loop, RpcProto proto, const char *address);
 /* Over a connected socket, which it takes. */
 RpcClient *rpc_client_new_fd(Loop *loop, RpcProto proto, int fd);
 RpcClient *rpc_client_ref(RpcClient *client);
-void rpc_client_unref(RpcClient *client); // any thread; pending calls end with CANCELED
+/* Any thread, before the loop is stopped; pending calls end with CANCELED, and the function of
+ * rpc_client_on_close is not called any more. */
+void rpc_client_unref(RpcClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RpcClient, rpc_client_unref)
 
 /* fn(data) once on the loop's thread when the connection has ended (peer closed, protocol error, closed by

@@ -15,7 +15,8 @@ typedef enum {
 	RPC_HEALTH_NOT_SERVING = 2,
 } RpcHealthStatus;
 
-/* For rpc_server_add; *ret_health (may be NULL) is the handle for rpc_health_set, valid until the server is freed. */
+/* For rpc_server_add; *ret_health (may be NULL) is the handle for rpc_health_set, valid until the server is
+ * freed. */
 RpcService rpc_health_service_new(Loop *loop, RpcHealth **ret_health);
 /* Any thread; watchers are told. */
 void rpc_health_set(RpcHealth *health, const char *service, RpcHealthStatus status);

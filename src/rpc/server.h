@@ -52,8 +52,9 @@ typedef struct {
 	size_t max_recv_message;  // bytes; 0: 16 MiB (gRPC), ttrpc is always 4 MiB
 	size_t max_send_message;  // bytes; 0: 16 MiB
 	unsigned max_connections; // 0: 4096
-	unsigned max_streams;     // concurrent calls per connection; 0: 1024
-	int64_t shutdown_ns;      // how long a graceful stop waits for calls; 0: 5 s
+	unsigned max_streams; // concurrent calls per connection; 0: 16384 (a client may have a Wait open for
+	                      // each container, upstream has no limit)
+	int64_t shutdown_ns;  // how long a graceful stop waits for calls; 0: 5 s
 } RpcServerLimits;
 
 /* pool NULL: all handlers run on the loop (the shim). limits NULL: defaults. */

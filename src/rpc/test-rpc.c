@@ -7,8 +7,10 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "grpc/health/v1/health.pb-c.h"
 #include "loop/lock.h"
 #include "loop/thread.h"
+#include "rpc/health.h"
 #include "rpc/test-service.h"
 #include <string.h>
 #include <sys/socket.h>
@@ -679,6 +681,64 @@ static void test_max_connections(Fixture *f, const void *data)
 	g_assert_true(error_is(error, CTRD_ERR_UNAVAILABLE));
 }
 
+/* ---- health ---- */
+
+static bool health_check(RpcClient *client, const char *service, int *ret, GError **error)
+{
+	Grpc__Health__V1__HealthCheckRequest req = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	autopb Grpc__Health__V1__HealthCheckResponse *res = NULL;
+	req.service = service;
+	if (!rpc_client_call(client, &grpc__health__v1__health__descriptor, "Check", NULL, &req, &res, error))
+		return false;
+	*ret = (int)res->status;
+	return true;
+}
+
+static void expect_watch(RpcStream *s, int status)
+{
+	g_autoptr(GError) error = NULL;
+	autopb Grpc__Health__V1__HealthCheckResponse *res = NULL;
+	g_assert_true(rpc_stream_recv(s, &res, &error));
+	g_assert_cmpint(res->status, ==, status);
+}
+
+static RpcService health_service;
+static RpcHealth *health;
+
+static void add_health(void *data)
+{
+	rpc_server_add(data, &health_service);
+}
+
+static void test_health(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	int status;
+	health_service = rpc_health_service_new(f->loop, &health);
+	loop_post(f->loop, add_health, f->server);
+	g_assert_true(health_check(f->client, "", &status, &error));
+	g_assert_cmpint(status, ==, RPC_HEALTH_SERVING);
+	g_assert_false(health_check(f->client, "x", &status, &error));
+	assert_error(error, CTRD_ERR_NOT_FOUND, "unknown service");
+	Grpc__Health__V1__HealthCheckRequest req = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	req.service = "x";
+	g_autoptr(RpcStream) s = rpc_client_stream(f->client, &grpc__health__v1__health__descriptor, "Watch",
+	                                           RPC_SERVER_STREAM, NULL, &req, &error);
+	expect_watch(s, GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN);
+	rpc_health_set(health, "x", RPC_HEALTH_SERVING);
+	expect_watch(s, RPC_HEALTH_SERVING);
+	rpc_health_set(health, "", RPC_HEALTH_NOT_SERVING); // not watched
+	rpc_health_set(health, "x", RPC_HEALTH_NOT_SERVING);
+	expect_watch(s, RPC_HEALTH_NOT_SERVING);
+	g_assert_true(health_check(f->client, "", &status, &error));
+	g_assert_cmpint(status, ==, RPC_HEALTH_NOT_SERVING);
+	Grpc__Health__V1__HealthListRequest list = GRPC__HEALTH__V1__HEALTH_LIST_REQUEST__INIT;
+	autopb Grpc__Health__V1__HealthListResponse *res = NULL;
+	g_assert_true(rpc_client_call(f->client, &grpc__health__v1__health__descriptor, "List", NULL, &list,
+	                              &res, &error));
+	g_assert_cmpuint(res->n_statuses, ==, 2);
+}
+
 static const RpcServerLimits two_connections = {.max_connections = 2};
 static const RpcServerLimits short_stop = {.shutdown_ns = 300 * NS_PER_MS};
 
@@ -711,6 +771,7 @@ int main(int argc, char **argv)
 	ADD("stop-running", test_stop_running, &short_stop);
 	ADD("stop-straggler", test_stop_straggler, &short_stop);
 	ADD("visit", test_visit, NULL);
+	ADD("health", test_health, NULL);
 	ADD("reconnect", test_reconnect, NULL);
 	ADD("max-connections", test_max_connections, &two_connections);
 	return g_test_run();
