@@ -53,8 +53,9 @@ static void check_user_at(const char *user, int fd, const char *expected)
 	g_autofree char *got = NULL;
 	if (spec_set_user(spec, user, fd, &error)) {
 		JsonObject *o = json_get(json_get(spec, "process"), "user");
-		int64_t uid, gid;
-		g_assert_true(json_get_int64(o, "uid", &uid) && json_get_int64(o, "gid", &gid));
+		int64_t uid = -1, gid = -1;
+		g_assert_true(json_get_int64(o, "uid", &uid));
+		g_assert_true(json_get_int64(o, "gid", &gid));
 		g_autofree char *gids = json_to_text(json_get(o, "additionalGids"));
 		got = g_strdup_printf("%d:%d %s", (int)uid, (int)gid, gids);
 	} else {
