@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FOREIGN_FIRST_ID INT64_C(1000000001)
-
 static const char *const prefixes[] = {"", "new-", "rm-"};
 
 typedef struct {
@@ -34,7 +32,7 @@ bool snapshot_dir_init(SnapshotDriver *driver, const char *root, GError **error)
 	driver->first_id = 1;
 	if (path_exists(foreign)) {
 		log_warn("snapshots of upstream's containerd are left alone", "path", root, NULL);
-		driver->first_id = FOREIGN_FIRST_ID;
+		driver->first_id = SNAPSHOT_FIRST_BESIDE_UPSTREAM;
 	}
 	return true;
 }
@@ -133,7 +131,11 @@ static int64_t id_of(const char *name)
 		if (strncmp(name, prefixes[i], n) != 0)
 			continue;
 		const char *digits = name + n;
-		return g_ascii_isdigit(*digits) && *digits != '0' && parse_i64(digits, &id) ? id : 0;
+		// numbers near the end of the range are nobody's
+		return g_ascii_isdigit(*digits) && *digits != '0' && parse_i64(digits, &id) &&
+		                       id < INT64_MAX / 2
+		               ? id
+		               : 0;
 	}
 	return 0;
 }

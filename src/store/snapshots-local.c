@@ -23,7 +23,6 @@
 #include "store/snapshots-meta.h"
 #include <inttypes.h>
 
-#define ID_BLOCK 64
 #define WALK_PAGE 100
 #define STARTUP_IDLE_NS (1 * NS_PER_SEC)
 
@@ -35,8 +34,8 @@ typedef struct {
 	Lock lock;
 	Cond cond;
 	GHashTable *making; // set of gint64: directories without a row yet
-	int64_t next_id, end_id;
-	bool reserving, cleaning;
+	bool cleaning;
+	SnapshotIds ids;
 
 	Pool *pool; // for the cleanup at the start
 	Cancel *closing;
@@ -49,49 +48,12 @@ static Local *local_of(Snapshotter *s)
 
 // ---- numbers ----
 
-typedef struct {
-	int64_t first, least;
-} Reservation;
-
-static bool reserve_tx(MetaTx *tx, void *data, GError **error)
-{
-	Reservation *r = data;
-	bool found = false;
-	int64_t seq = 0;
-	// numbers that somebody gave a directory without our table knowing of it are not used either
-	if (!meta_query_int(tx, &found, &seq, error,
-	                    "SELECT seq FROM sqlite_sequence WHERE name = 'snapshot'", ""))
-		return false;
-	seq = MAX(seq, r->least - 1);
-	r->first = seq + 1;
-	return meta_run(tx, error,
-	                found ? "UPDATE sqlite_sequence SET seq = ? WHERE name = 'snapshot'"
-	                      : "INSERT INTO sqlite_sequence(seq, name) VALUES (?, 'snapshot')",
-	                "i", seq + ID_BLOCK);
-}
-
 /* A number nobody had before, entered in `making`. */
 static bool reserve_id(Local *l, int64_t *ret, GError **error)
 {
+	if (!snapshot_ids_next(&l->ids, ret, error))
+		return false;
 	LOCK_SCOPE(&l->lock);
-	while (l->next_id == l->end_id) {
-		if (l->reserving) {
-			cond_wait(&l->cond, &l->lock);
-			continue;
-		}
-		Reservation r = {.least = l->next_id};
-		l->reserving = true;
-		lock_release(&l->lock);
-		bool ok = meta_update(l->db, reserve_tx, &r, error);
-		lock_acquire(&l->lock);
-		l->reserving = false;
-		cond_broadcast(&l->cond);
-		if (!ok)
-			return false;
-		l->next_id = r.first;
-		l->end_id = r.first + ID_BLOCK;
-	}
-	*ret = l->next_id++;
 	g_hash_table_add(l->making, g_memdup2(ret, sizeof *ret));
 	return true;
 }
@@ -171,6 +133,36 @@ static SnapshotInfo *local_stat(Snapshotter *self, const Ctx *ctx, const char *k
 	return info_of(q.l, &q.row, q.labels);
 }
 
+typedef struct {
+	Local *l;
+	const char *ns, *key;
+	int64_t id;
+	bool gone;
+} Still;
+
+static bool still_tx(MetaTx *tx, void *data, GError **error)
+{
+	Still *q = data;
+	g_auto(SnapshotRow) row = {0};
+	if (!snapshot_row_find(tx, q->l->base.name, q->ns, q->key, &row, error))
+		return false;
+	q->gone = row.id != q->id;
+	return true;
+}
+
+/* The driver failed: where that is because the snapshot was removed meanwhile, its error is replaced by that.
+ * Returns false. */
+static bool blame_removal(Local *l, const char *ns, const char *key, int64_t id, const char *what,
+                          GError **error)
+{
+	Still q = {.l = l, .ns = ns, .key = key, .id = id};
+	if (id != 0 && meta_view(l->db, still_tx, &q, NULL) && q.gone) {
+		g_clear_error(error);
+		error_set_class(error, CTRD_ERR_NOT_FOUND, "%s %s does not exist", what, key);
+	}
+	return false;
+}
+
 static bool local_usage(Snapshotter *self, const Ctx *ctx, const char *key, SnapshotUsage *ret,
                         GError **error)
 {
@@ -182,7 +174,8 @@ static bool local_usage(Snapshotter *self, const Ctx *ctx, const char *key, Snap
 	if (q.row.kind != SNAPSHOT_ACTIVE)
 		return true;
 	SnapshotNode node = node_of(&q, ctx);
-	return l->driver->ops->usage(l->driver, &node, ret, error);
+	return l->driver->ops->usage(l->driver, &node, ret, error) ||
+	       blame_removal(l, q.ns, key, q.row.id, "snapshot", error);
 }
 
 static GPtrArray *local_mounts(Snapshotter *self, const Ctx *ctx, const char *key, GError **error)
@@ -264,8 +257,10 @@ typedef struct {
 static bool update_tx(MetaTx *tx, void *data, GError **error)
 {
 	Update *u = data;
-	return snapshot_row_get(tx, u->l->base.name, u->ns, u->info->name, &u->row, error) &&
-	       snapshot_row_update(tx, &u->row, u->info, u->paths, &u->labels, error);
+	if (!snapshot_row_get(tx, u->l->base.name, u->ns, u->info->name, &u->row, error))
+		return false;
+	u->labels = snapshot_labels_updated(tx, &u->row, u->info, u->paths, error);
+	return u->labels != NULL && snapshot_row_update(tx, &u->row, u->labels, error);
 }
 
 static SnapshotInfo *local_update(Snapshotter *self, const Ctx *ctx, const SnapshotInfo *info,
@@ -368,8 +363,10 @@ static bool prepare_insert_tx(MetaTx *tx, void *data, GError **error)
 static bool prepare_disk(Prepare *p, const SnapshotNode *node, GError **error)
 {
 	SnapshotDriver *d = p->l->driver;
-	if (!d->ops->create(d, node, error))
-		return error_prefix(error, "failed to create snapshot");
+	if (!d->ops->create(d, node, error)) {
+		error_prefix(error, "failed to create snapshot");
+		return blame_removal(p->l, p->ctx.ns, p->parent, p->parent_id, "parent snapshot", error);
+	}
 	bool ok = meta_update(p->l->db, prepare_insert_tx, p, error);
 	if (ok && p->exists == NULL)
 		return true;
@@ -530,8 +527,10 @@ static bool commit_disk(Commit *c, GError **error)
 {
 	SnapshotDriver *d = c->l->driver;
 	SnapshotNode node = {.id = c->id, .kind = SNAPSHOT_ACTIVE, .cancel = c->ctx.cancel};
-	return d->ops->usage(d, &node, &c->usage, error) &&
-	       (d->ops->commit == NULL || d->ops->commit(d, &node, error));
+	if (d->ops->usage(d, &node, &c->usage, error) &&
+	    (d->ops->commit == NULL || d->ops->commit(d, &node, error)))
+		return true;
+	return blame_removal(c->l, c->ctx.ns, c->key, c->id, "snapshot", error);
 }
 
 static bool local_commit(Snapshotter *self, const Ctx *ctx, const char *name, const char *key,
@@ -611,7 +610,7 @@ typedef struct {
 static bool ids_tx(MetaTx *tx, void *data, GError **error)
 {
 	Ids *q = data;
-	q->ids = snapshot_ids(tx, q->l->base.name, error);
+	q->ids = snapshot_row_ids(tx, q->l->base.name, error);
 	return q->ids != NULL;
 }
 
@@ -688,6 +687,7 @@ static void local_free(Snapshotter *self)
 	cancel_unref(l->closing);
 	snapshot_driver_free(l->driver);
 	g_hash_table_unref(l->making);
+	snapshot_ids_clear(&l->ids);
 	cond_destroy(&l->cond);
 	lock_destroy(&l->lock);
 	g_free(l->base.name);
@@ -723,16 +723,15 @@ Snapshotter *snapshotter_local_new(MetaDb *db, const char *name, SnapshotDriver 
 	lock_init(&l->lock, "snapshotter", LOCK_RANK_STORE);
 	cond_init(&l->cond);
 
+	driver->first_id = MAX(driver->first_id, snapshot_first_id(db));
+	snapshot_ids_init(&l->ids, db, driver->first_id);
+
 	// after a lost database there are directories with numbers that the table would give again
 	g_autoptr(GArray) disk = driver->ops->list(driver, error);
 	if (disk == NULL)
 		return NULL;
-	l->next_id = l->end_id = driver->first_id;
-	for (guint i = 0; i < disk->len; i++) {
-		int64_t id = g_array_index(disk, int64_t, i);
-		if (id >= l->next_id && id < INT64_MAX)
-			l->next_id = l->end_id = id + 1;
-	}
+	for (guint i = 0; i < disk->len; i++)
+		snapshot_ids_skip(&l->ids, g_array_index(disk, int64_t, i));
 	if (disk->len > 0) {
 		l->pool = pool_new("snapshot-gc", 1, 1, STARTUP_IDLE_NS);
 		pool_submit(l->pool, startup_cleanup, l);

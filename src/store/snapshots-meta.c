@@ -139,23 +139,27 @@ static bool apply_paths(GHashTable **labels, const SnapshotInfo *info, const cha
 	return true;
 }
 
-bool snapshot_row_update(MetaTx *tx, SnapshotRow *row, const SnapshotInfo *info, const char *const *paths,
-                         GHashTable **ret_labels, GError **error)
+GHashTable *snapshot_labels_updated(MetaTx *tx, const SnapshotRow *row, const SnapshotInfo *info,
+                                    const char *const *paths, GError **error)
 {
 	g_autoptr(GHashTable) labels = fieldpaths_empty(paths)
 	                                       ? strmap_copy(info->labels)
 	                                       : meta_labels_read(tx, META_SNAPSHOT, row->id, error);
 	if (labels == NULL || (!fieldpaths_empty(paths) && !apply_paths(&labels, info, paths, error)))
-		return false;
-	if (!labels_validate(labels, error))
-		return error_prefix(error, "info.Labels");
+		return NULL;
+	if (!labels_validate(labels, error)) {
+		error_prefix(error, "info.Labels");
+		return NULL;
+	}
+	return g_steal_pointer(&labels);
+}
+
+bool snapshot_row_update(MetaTx *tx, SnapshotRow *row, GHashTable *labels, GError **error)
+{
 	row->updated_at = time_now();
-	if (!meta_run(tx, error, "UPDATE snapshot SET updated = ? WHERE id = ?", "ii", row->updated_at,
-	              row->id) ||
-	    !meta_labels_write(tx, META_SNAPSHOT, row->id, labels, error))
-		return false;
-	*ret_labels = g_steal_pointer(&labels);
-	return true;
+	return meta_run(tx, error, "UPDATE snapshot SET updated = ? WHERE id = ?", "ii", row->updated_at,
+	                row->id) &&
+	       meta_labels_write(tx, META_SNAPSHOT, row->id, labels, error);
 }
 
 bool snapshot_lease_add(MetaTx *tx, const Ctx *ctx, const char *snapshotter, const char *key, GError **error)
@@ -167,13 +171,8 @@ bool snapshot_lease_add(MetaTx *tx, const Ctx *ctx, const char *snapshotter, con
 bool snapshot_lease_remove(MetaTx *tx, const Ctx *ctx, const char *snapshotter, const char *key,
                            GError **error)
 {
-	if (str_empty(ctx->lease))
-		return true;
 	g_autofree char *type = g_strconcat("snapshots/", snapshotter, NULL);
-	return meta_run(tx, error,
-	                "DELETE FROM lease_resource WHERE type = ? AND key = ? AND lease ="
-	                " (SELECT id FROM lease WHERE ns = ? AND name = ?)",
-	                "ssss", type, key, ctx->ns, ctx->lease);
+	return lease_remove_in_tx(tx, ctx, type, key, error);
 }
 
 GArray *snapshot_chain(MetaTx *tx, int64_t id, GError **error)
@@ -200,7 +199,7 @@ GArray *snapshot_chain(MetaTx *tx, int64_t id, GError **error)
 	return stmt != NULL ? g_steal_pointer(&chain) : NULL;
 }
 
-GHashTable *snapshot_ids(MetaTx *tx, const char *snapshotter, GError **error)
+GHashTable *snapshot_row_ids(MetaTx *tx, const char *snapshotter, GError **error)
 {
 	g_autoptr(GHashTable) ids = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	sqlite3_stmt *stmt =
@@ -313,4 +312,76 @@ static const char *field(const char *const *path, size_t n, bool *present, void 
 bool snapshot_filter_match(const Filter *filter, const SnapshotInfo *info)
 {
 	return filter_match(filter, field, (void *)info);
+}
+
+// ---- numbers ----
+
+#define ID_BLOCK 64
+
+typedef struct {
+	int64_t first, least;
+} Reservation;
+
+static bool reserve_tx(MetaTx *tx, void *data, GError **error)
+{
+	Reservation *r = data;
+	bool found = false;
+	int64_t seq = 0;
+	if (!meta_query_int(tx, &found, &seq, error,
+	                    "SELECT seq FROM sqlite_sequence WHERE name = 'snapshot'", ""))
+		return false;
+	seq = MAX(seq, r->least - 1);
+	r->first = seq + 1;
+	return meta_run(tx, error,
+	                found ? "UPDATE sqlite_sequence SET seq = ? WHERE name = 'snapshot'"
+	                      : "INSERT INTO sqlite_sequence(seq, name) VALUES (?, 'snapshot')",
+	                "i", seq + ID_BLOCK);
+}
+
+int64_t snapshot_first_id(MetaDb *db)
+{
+	return meta_has_upstream(db) ? SNAPSHOT_FIRST_BESIDE_UPSTREAM : 1;
+}
+
+void snapshot_ids_init(SnapshotIds *ids, MetaDb *db, int64_t least)
+{
+	*ids = (SnapshotIds){.db = db, .next = least, .end = least};
+	lock_init(&ids->lock, "snapshot ids", LOCK_RANK_STORE);
+	cond_init(&ids->cond);
+}
+
+void snapshot_ids_clear(SnapshotIds *ids)
+{
+	cond_destroy(&ids->cond);
+	lock_destroy(&ids->lock);
+}
+
+void snapshot_ids_skip(SnapshotIds *ids, int64_t id)
+{
+	if (id >= ids->next)
+		ids->next = ids->end = id + 1;
+}
+
+bool snapshot_ids_next(SnapshotIds *ids, int64_t *ret, GError **error)
+{
+	LOCK_SCOPE(&ids->lock);
+	while (ids->next == ids->end) {
+		if (ids->reserving) {
+			cond_wait(&ids->cond, &ids->lock);
+			continue;
+		}
+		Reservation r = {.least = ids->next};
+		ids->reserving = true;
+		lock_release(&ids->lock);
+		bool ok = meta_update(ids->db, reserve_tx, &r, error);
+		lock_acquire(&ids->lock);
+		ids->reserving = false;
+		cond_broadcast(&ids->cond);
+		if (!ok)
+			return false;
+		ids->next = r.first;
+		ids->end = r.first + ID_BLOCK;
+	}
+	*ret = ids->next++;
+	return true;
 }

@@ -4,6 +4,7 @@
 /* Rows of the snapshot table, for the snapshotters that keep them: local and proxy. All inside a transaction.
  */
 
+#include "loop/lock.h"
 #include "oci/filters.h"
 #include "store/snapshots.h"
 
@@ -40,9 +41,10 @@ bool snapshot_row_commit(MetaTx *tx, const SnapshotRow *row, GHashTable *labels,
  */
 bool snapshot_row_remove(MetaTx *tx, const Ctx *ctx, const char *snapshotter, const SnapshotRow *row,
                          GError **error);
-/* Upstream's update of labels by field paths; the new labels in *ret_labels. */
-bool snapshot_row_update(MetaTx *tx, SnapshotRow *row, const SnapshotInfo *info, const char *const *paths,
-                         GHashTable **ret_labels, GError **error);
+/* Upstream's update of labels by field paths: what they become, a new map; and the row with them. */
+GHashTable *snapshot_labels_updated(MetaTx *tx, const SnapshotRow *row, const SnapshotInfo *info,
+                                    const char *const *paths, GError **error);
+bool snapshot_row_update(MetaTx *tx, SnapshotRow *row, GHashTable *labels, GError **error);
 bool snapshot_lease_add(MetaTx *tx, const Ctx *ctx, const char *snapshotter, const char *key, GError **error);
 bool snapshot_lease_remove(MetaTx *tx, const Ctx *ctx, const char *snapshotter, const char *key,
                            GError **error);
@@ -50,7 +52,7 @@ bool snapshot_lease_remove(MetaTx *tx, const Ctx *ctx, const char *snapshotter, 
 /* Ids from the nearest parent of a row to the farthest; id is the nearest. GArray of int64_t. */
 GArray *snapshot_chain(MetaTx *tx, int64_t id, GError **error);
 /* All ids of a snapshotter, of all namespaces: a set of gint64. */
-GHashTable *snapshot_ids(MetaTx *tx, const char *snapshotter, GError **error);
+GHashTable *snapshot_row_ids(MetaTx *tx, const char *snapshotter, GError **error);
 
 SnapshotInfo *snapshot_info_from_row(const SnapshotRow *row, GHashTable *labels);
 /* What a target or a key that is there already means: the lease holds it, and the text in *ret_exists. */
@@ -65,3 +67,19 @@ typedef struct {
 GPtrArray *snapshot_page(MetaTx *tx, const char *snapshotter, const char *ns, const char *after, unsigned n,
                          GError **error);
 bool snapshot_filter_match(const Filter *filter, const SnapshotInfo *info);
+
+/* Numbers of new snapshots, from the table's AUTOINCREMENT sequence: one is never given twice. They are taken
+ * in blocks, so that the usual prepare is one transaction. Thread-safe. */
+typedef struct {
+	MetaDb *db;
+	Lock lock;
+	Cond cond;
+	int64_t next, end;
+	bool reserving;
+} SnapshotIds;
+/* Where our numbers begin: behind all that upstream can have given, where it was here before us. */
+int64_t snapshot_first_id(MetaDb *db);
+void snapshot_ids_init(SnapshotIds *ids, MetaDb *db, int64_t least);
+void snapshot_ids_clear(SnapshotIds *ids);
+void snapshot_ids_skip(SnapshotIds *ids, int64_t id); // before the first one is given: only what is above
+bool snapshot_ids_next(SnapshotIds *ids, int64_t *ret, GError **error);

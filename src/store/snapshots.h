@@ -93,6 +93,9 @@ GHashTable *snapshot_inherited_labels(GHashTable *labels);
 #define SNAPSHOT_LABEL_GIDMAP "containerd.io/snapshot/gidmapping"
 #define SNAPSHOT_LABEL_UPPERDIR "containerd.io/snapshot/overlay.upperdir"
 
+/* The first of our numbers where upstream's snapshots are, too. */
+#define SNAPSHOT_FIRST_BESIDE_UPSTREAM INT64_C(1000000000)
+
 /* ---- drivers: disk work only, by number; never a name from outside ---- */
 
 typedef struct SnapshotDriver SnapshotDriver;
@@ -144,13 +147,22 @@ struct SnapshotDriver {
  */
 Snapshotter *snapshotter_local_new(MetaDb *db, const char *name, SnapshotDriver *driver, GError **error);
 
+/*
+ * A snapshotter of somebody else's (backend, which it takes: snapshotter_proxy_new in snapshots-proxy.h),
+ * whose names are `<namespace>/<number>/<key>` and which our rows stand for: upstream's
+ * core/metadata/snapshot.go. Labels live here; the backend sees the inherited ones. Removing a snapshot takes
+ * only the row; cleanup then removes from the backend what no row names (and has a name of that form), and
+ * asks it to clean up. While that runs prepares and commits wait.
+ */
+Snapshotter *snapshotter_remote_new(MetaDb *db, const char *name, Snapshotter *backend);
+
 typedef struct {
 	bool upperdir_label, sync_remove, slow_chown;
 	char **mount_options; // NULL: index=off and userxattr where needed, as upstream
 } OverlayOptions;
 /*
  * Upstream's directories: <root>/snapshots/<id>/{fs,work}. Where <root>/metadata.db is, upstream's own
- * snapshots lie there: ours then have numbers from 1000000001 on, and others are left alone. Error: `ROOT
+ * snapshots lie there: ours then have numbers from 1000000000 on, and others are left alone. Error: `ROOT
  * does not support d_type. If the backing filesystem is xfs, please reformat with ftype=1 to enable d_type
  * support`.
  */

@@ -351,7 +351,7 @@ static void check_foreign(SuiteEnv *e)
 	g_autoptr(GError) error = NULL;
 	g_autofree char *db = path_join(e->root, "metadata.db"),
 	                *theirs = path_join(e->root, "snapshots/7/fs"),
-	                *ours = path_join(e->root, "snapshots/1000000001");
+	                *ours = path_join(e->root, "snapshots/1000000000");
 	g_assert_true(dir_make_all(theirs, 0755, NULL));
 	g_assert_true(file_write_atomic(db, "bolt", 4, 0600, false, NULL));
 	suite_env_reopen(e);

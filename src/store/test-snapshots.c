@@ -73,8 +73,12 @@ static GPtrArray *fake_mounts(SnapshotDriver *self, const SnapshotNode *node, GE
 
 static bool fake_usage(SnapshotDriver *self, const SnapshotNode *node, SnapshotUsage *ret, GError **error)
 {
-	if (fake_fails((Fake *)self, "usage", error))
+	Fake *f = (Fake *)self;
+	if (fake_fails(f, "usage", error))
 		return false;
+	LOCK_SCOPE(&f->lock);
+	if (!g_hash_table_contains(f->dirs, &node->id))
+		return error_set_errno(error, ENOENT, "lstat %" PRId64, node->id);
 	*ret = (SnapshotUsage){node->id * 1000, node->id};
 	return true;
 }
