@@ -10,6 +10,7 @@
 #include "remote/resolver.h"
 #include "remote/test-server.h"
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -20,7 +21,7 @@ typedef struct {
 	TestServer *s;
 	const char *mode;
 	char *blob, *digest;
-	unsigned n;        // requests of the mode
+	atomic_uint n;     // requests of the mode
 	GString *uploaded; // body of the last PUT
 	char *upload_at;   // another host for uploads
 	char *seen;

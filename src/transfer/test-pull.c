@@ -10,6 +10,7 @@
 #include "oci/media-types.h"
 #include "store/leases.h"
 #include "transfer/test-world.h"
+#include <stdatomic.h>
 #include <string.h>
 
 static const char *const base_layer[] = {"etc/",     "etc/passwd=root", "bin/", "bin/sh=#!", "var/",
@@ -420,9 +421,14 @@ static void test_wrong_diff_id(void)
 	assert_clean(w, false);
 }
 
+static atomic_bool hanging;
+
+/* Once the big layer has come as far as it will. */
 static void *cancel_later(void *data)
 {
-	g_usleep(150000);
+	while (!atomic_load(&hanging))
+		g_usleep(10000);
+	g_usleep(300000);
 	cancel_trigger(data, false);
 	return NULL;
 }
@@ -435,6 +441,7 @@ static bool hang(World *w, TestRequest *r, const char *digest, GBytes *blob)
 		return false;
 	test_raw_text(r, "HTTP/1.1 200 OK\r\nContent-Length: %" G_GSIZE_FORMAT "\r\n\r\n", size);
 	test_raw(r, data, 100000);
+	atomic_store(&hanging, true);
 	while (!test_server_stopping(r->server) && test_raw(r, data, 0))
 		g_usleep(10000);
 	r->close = true;
@@ -456,12 +463,13 @@ static void test_cancel(void)
 	g_autoptr(GError) error = NULL;
 	g_assert_false(world_pull(w, "x", best_snapshotter(w), cancel, &error));
 	g_assert_true(error_is(error, CTRD_ERR_CANCELED));
-	g_assert_cmpint(time_mono() - start, <, 2 * NS_PER_SEC);
+	g_assert_cmpint(time_mono() - start, <, 10 * NS_PER_SEC);
 	pthread_join(t, NULL);
 	assert_clean(w, true);
-	g_autoptr(GPtrArray) statuses = content_list_statuses(w->content, &w->ctx, NULL, NULL);
-	g_assert_cmpuint(statuses->len, ==, 1);
-	g_assert_cmpint(((ContentStatus *)statuses->pdata[0])->offset, ==, 100000);
+	g_autoptr(Manifest) m = manifest_of(w, &desc);
+	g_autofree char *ref = g_strconcat("layer-", ((Descriptor *)m->layers->pdata[1])->digest, NULL);
+	g_autoptr(ContentStatus) status = content_status(w->content, &w->ctx, ref, NULL);
+	g_assert_cmpint(status->offset, ==, 100000);
 }
 
 static void test_missing(void)

@@ -36,7 +36,8 @@ static void serve_bytes(World *w, TestRequest *r, const char *digest)
 		unsigned n = GPOINTER_TO_UINT(g_hash_table_lookup(w->gets, digest));
 		g_hash_table_insert(w->gets, g_strdup(digest), GUINT_TO_POINTER(n + 1));
 	}
-	if (blob && g_str_equal(r->method, "GET") && w->hook != NULL && w->hook(w, r, digest, b))
+	BlobHook hook = w->hook;
+	if (blob && g_str_equal(r->method, "GET") && hook != NULL && hook(w, r, digest, b))
 		return;
 	gsize size = 0;
 	const char *data = g_bytes_get_data(b, &size);

@@ -24,8 +24,7 @@ struct World {
 	GHashTable *tags;    // tag -> digest
 	GHashTable *gets;    // digest -> count of GETs of blobs
 	GHashTable *uploads; // what was pushed: digest -> GBytes
-	BlobHook hook;
-	unsigned hook_n;
+	_Atomic(BlobHook) hook;
 
 	MetaDb *db;
 	ContentStore *content;
