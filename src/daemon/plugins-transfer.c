@@ -53,9 +53,13 @@ const PluginRegistration plugin_streaming = {
 
 #define DEFAULT_SNAPSHOTTER "overlayfs"
 
-static void add_unpack(GPtrArray *platforms, PlatformMatcher *matcher, Snapshotter *snapshotter,
-                       Differ *differ)
+/* Unless check_platform_supported, images of other architectures are unpacked too, as upstream. */
+static void add_unpack(PluginInit *init, GPtrArray *platforms, const Platform *platform,
+                       Snapshotter *snapshotter, Differ *differ)
 {
+	PlatformMatcher *matcher = conf_bool(plugin_config(init), "check_platform_supported")
+	                                   ? platform_matcher_only(platform)
+	                                   : platform_matcher_os(platform);
 	g_ptr_array_add(platforms, unpack_platform_new(matcher, snapshotter, differ));
 }
 
@@ -81,7 +85,7 @@ static bool add_configured(PluginInit *init, const Metadata *m, TomlValue *list,
 			                       snapshotter == NULL ? "snapshotter" : "differ",
 			                       snapshotter == NULL ? Q(name) : Q(differ_id));
 		}
-		add_unpack(platforms, platform_matcher_only(&platform), snapshotter, differ);
+		add_unpack(init, platforms, &platform, snapshotter, differ);
 	}
 	return true;
 }
@@ -93,15 +97,17 @@ static bool add_default(PluginInit *init, const Metadata *m, GPtrArray *platform
 	Differ *differ = plugin_get_by_id(init, PLUGIN_DIFF, "walking", error);
 	if (differ == NULL)
 		return false;
+	g_auto(Platform) here = {0};
+	platform_default(&here);
 	Snapshotter *first = g_hash_table_lookup(m->snapshotters, DEFAULT_SNAPSHOTTER);
 	if (first != NULL)
-		add_unpack(platforms, platform_matcher_default(), first, differ);
+		add_unpack(init, platforms, &here, first, differ);
 	GHashTableIter iter;
 	gpointer value;
 	g_hash_table_iter_init(&iter, m->snapshotters);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		if (value != first)
-			add_unpack(platforms, platform_matcher_default(), value, differ);
+			add_unpack(init, platforms, &here, value, differ);
 	}
 	return true;
 }

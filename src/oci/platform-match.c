@@ -8,6 +8,7 @@ typedef enum {
 	KIND_ORDERED,
 	KIND_ANY,
 	KIND_ALL,
+	KIND_OS, // one platform, whose architecture only says what is better
 } Kind;
 
 struct PlatformMatcher {
@@ -130,6 +131,13 @@ PlatformMatcher *platform_matcher_only_strict(const Platform *p)
 	return m;
 }
 
+PlatformMatcher *platform_matcher_os(const Platform *p)
+{
+	PlatformMatcher *m = matcher_new(KIND_OS);
+	add(m, p);
+	return m;
+}
+
 PlatformMatcher *platform_matcher_default(void)
 {
 	g_auto(Platform) host = {0};
@@ -211,6 +219,15 @@ static bool one_matches(const Platform *want, const Platform *p, bool ignore_fea
 	return true;
 }
 
+static bool os_matches(const PlatformMatcher *m, const Platform *p)
+{
+	const Platform *want = m->platforms->pdata[0];
+	Platform like = *p;
+	like.architecture = want->architecture;
+	like.variant = want->variant;
+	return one_matches(want, &like, false);
+}
+
 bool platform_matches(const PlatformMatcher *m, const Platform *platform)
 {
 	if (m->kind == KIND_ALL)
@@ -218,6 +235,8 @@ bool platform_matches(const PlatformMatcher *m, const Platform *platform)
 	g_auto(Platform) p = {0};
 	platform_copy(&p, platform);
 	platform_normalize(&p);
+	if (m->kind == KIND_OS)
+		return os_matches(m, &p);
 	for (guint i = 0; i < m->platforms->len; i++)
 		if (one_matches(m->platforms->pdata[i], &p, false))
 			return true;
@@ -265,8 +284,10 @@ bool platform_less(const PlatformMatcher *m, const Platform *platform_a, const P
 	platform_copy(&b, platform_b);
 	platform_normalize(&a);
 	platform_normalize(&b);
+	if (m->kind == KIND_OS && (!os_matches(m, &a) || !os_matches(m, &b)))
+		return os_matches(m, &a);
 	int (*less)(const PlatformMatcher *, const Platform *, guint, const Platform *, guint, bool) =
-	        m->kind == KIND_ORDERED ? ordered_less : any_less;
+	        m->kind == KIND_ANY ? any_less : ordered_less;
 	int r = less(m, &a, feature_count(platform_a, false), &b, feature_count(platform_b, false), false);
 	// where neither matches, once more without the features
 	if (r < 0)

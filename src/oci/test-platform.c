@@ -260,6 +260,24 @@ static void test_json(void)
 	g_assert_cmpstr(error->message, ==, "platform: \"os\" is not a string: invalid argument");
 }
 
+static void test_os(void)
+{
+	g_auto(Platform) amd64 = {0}, arm64 = {0}, windows = {0}, erofs = {0};
+	g_assert_true(platform_parse("linux/amd64", &amd64, NULL) &&
+	              platform_parse("linux/arm64", &arm64, NULL) &&
+	              platform_parse("windows/amd64", &windows, NULL) &&
+	              platform_parse("linux(+erofs)/amd64", &erofs, NULL));
+	g_autoptr(PlatformMatcher) m = platform_matcher_os(&amd64);
+	g_assert_true(platform_matches(m, &amd64));
+	g_assert_true(platform_matches(m, &arm64));
+	g_assert_false(platform_matches(m, &windows));
+	g_assert_false(platform_matches(m, &erofs));
+	g_assert_true(platform_less(m, &amd64, &arm64));
+	g_assert_false(platform_less(m, &arm64, &amd64));
+	g_assert_true(platform_less(m, &arm64, &windows));
+	g_assert_false(platform_less(m, &windows, &arm64));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -270,6 +288,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/platform/features", test_features);
 	g_test_add_func("/platform/windows", test_windows);
 	g_test_add_func("/platform/strict-and-default", test_strict_and_default);
+	g_test_add_func("/platform/os", test_os);
 	g_test_add_func("/platform/json", test_json);
 	return g_test_run();
 }
