@@ -53,16 +53,30 @@ static void put_octal(uint8_t *block, TarField f, int64_t x)
 	memcpy(block + f.offset, text, f.len); // with its NUL
 }
 
-/* As much of the string as fits; bytes that are not ASCII are left out, the pax record has the name. */
-static void put_ascii(uint8_t *block, TarField f, const char *s)
+/* As much of the string as fits; bytes that are not ASCII are left out, the pax record has the name. Returns
+ * the length, *ret_cut: there was more. */
+static size_t copy_ascii(uint8_t *block, TarField f, const char *s, bool *ret_cut)
 {
 	size_t n = 0;
-	for (; *s != '\0' && n < f.len; s++)
-		if ((unsigned char)*s < 0x80)
+	*ret_cut = false;
+	for (; *s != '\0' && !*ret_cut; s++) {
+		if ((unsigned char)*s >= 0x80)
+			continue;
+		if (n < f.len)
 			block[f.offset + n++] = (uint8_t)*s;
+		else
+			*ret_cut = true;
+	}
+	return n;
+}
+
+static void put_ascii(uint8_t *block, TarField f, const char *s)
+{
+	bool cut;
+	size_t n = copy_ascii(block, f, s, &cut);
 	// some readers take a cut name that ends in a slash for that of a directory
-	if (*s != '\0' && block[f.offset + n - 1] == '/') {
-		while (n > 1 && block[f.offset + n - 1] == '/')
+	if (cut && block[f.offset + n - 1] == '/') {
+		while (n > 0 && block[f.offset + n - 1] == '/')
 			n--;
 		block[f.offset + n] = '\0';
 	}
@@ -230,10 +244,10 @@ static bool write_pax(TarWriter *w, Pax *p, const char *name, GError **error)
 
 	uint8_t b[TAR_BLOCK] = {0};
 	g_autofree char *pax_name = pax_header_name(name);
-	put_ascii(b, TAR_F_NAME, pax_name);
-	// a name that was cut behind a slash would be that of a directory
-	for (size_t i = strnlen((const char *)b, TAR_F_NAME.len); i > 0 && b[i - 1] == '/'; i--)
-		b[i - 1] = '\0';
+	bool cut;
+	size_t n = copy_ascii(b, TAR_F_NAME, pax_name, &cut);
+	while (n > 0 && b[n - 1] == '/') // cut or not: Go trims this name
+		b[--n] = '\0';
 	put_octal(b, TAR_F_MODE, 0);
 	put_octal(b, TAR_F_UID, 0);
 	put_octal(b, TAR_F_GID, 0);

@@ -4,8 +4,10 @@
 #include "diff/test-support.h"
 
 #include "base/log.h"
+#include "base/time.h"
+#include "loop/thread.h"
 
-#include <sched.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/vfs.h>
 
@@ -397,6 +399,64 @@ static void test_no_chmod_outside(void)
 	g_assert_cmpint(st.st_mode & 07777, ==, 0400);
 	g_assert_cmpint(stat(also, &st), ==, 0);
 	g_assert_cmpint(st.st_mode & 07777, ==, 0640);
+}
+
+/* CVE-2025-47290: somebody else swaps a directory for a link to the outside while we work. What we do may
+ * fail, but it stays in the root. */
+typedef struct {
+	const char *root, *outside;
+	int stop;
+} Swapper;
+
+static void *swap_forever(void *data)
+{
+	Swapper *s = data;
+	char dir[PATH_MAX], link_name[PATH_MAX], aside[PATH_MAX];
+	path_of(dir, s->root, "a");
+	path_of(link_name, s->root, "link");
+	path_of(aside, s->root, "aside");
+	while (!g_atomic_int_get(&s->stop)) {
+		(void)!symlink(s->outside, link_name);
+		(void)rename(dir, aside);
+		(void)rename(link_name, dir);
+		(void)unlink(dir);
+		(void)rename(aside, dir);
+	}
+	return NULL;
+}
+
+static void test_race(void)
+{
+	autoscratch outside = scratch_new();
+	autoscratch root = scratch_new();
+	put_file(outside, "passwd", "outside", 0600);
+	put_dir(outside, "d", 0700);
+	g_autofree char *before = describe(outside, true);
+	put_dir(root, "a", 0755);
+	Swapper s = {root, outside, 0};
+	pthread_t thread;
+	g_assert_cmpint(thread_start(&thread, "swapper", 0, swap_forever, &s), ==, 0);
+	unsigned ok = 0;
+	int64_t end = time_mono() + NS_PER_SEC / 2;
+	while (time_mono() < end) {
+		g_auto(Tar) t = tar_begin();
+		for (int i = 0; i < 20; i++) {
+			tar_dir(&t, "a", 0777);
+			tar_file(&t, "a/passwd", "inside", 0777);
+			tar_dir(&t, "a/d", 0777);
+			tar_file(&t, "a/d/new", "inside", 04777);
+			tar_link(&t, "a/passwd", "a/hard");
+			tar_symlink(&t, "x", "a/sym");
+			tar_file(&t, "a/.wh.passwd", "", 0644);
+			tar_file(&t, "a/.wh..wh..opq", "", 0644);
+		}
+		ok += tar_apply(&t, root, NULL, NULL);
+	}
+	g_atomic_int_set(&s.stop, 1);
+	pthread_join(thread, NULL);
+	g_test_message("%u layers went through", ok);
+	g_autofree char *after = describe(outside, true);
+	g_assert_cmpstr(after, ==, before);
 }
 
 /* ---- Plain semantics ---- */
@@ -1139,6 +1199,7 @@ int main(int argc, char **argv)
 		g_test_add_data_func(path, &breakouts[i], test_breakout);
 	}
 	g_test_add_func("/diff/apply/no-chmod-outside", test_no_chmod_outside);
+	g_test_add_func("/diff/apply/race", test_race);
 	g_test_add_func("/diff/apply/creation", test_creation);
 	g_test_add_func("/diff/apply/times", test_times);
 	g_test_add_func("/diff/apply/replace", test_replace);

@@ -523,6 +523,38 @@ static void test_writer(void)
 		}
 }
 
+/* Names of 100 bytes and a few, as Go cuts them into the header of a pax entry: a slash at a cut goes, one
+ * that is the end of what is ASCII stays. */
+static void test_writer_cut(void)
+{
+	static const struct {
+		const char *tail;
+		char last; // byte 99 of the field
+	} cases[] = {{"/b", '\0'}, {"/\xc3\xa9", '/'}, {"/\xc3\xa9z", '\0'}, {"a\xc3\xa9z", 'a'}};
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *head = g_strnfill(99, 'n');
+		g_autofree char *name = g_strconcat(head, cases[i].tail, NULL);
+		g_auto(Tar) t = tar_begin();
+		// a uid that needs a pax header, so that the name is not split
+		tar_add(&t, (TarHeader){.type = TAR_TYPE_REG, .name = name, .uid = 1 << 21}, "");
+		g_assert_cmpuint(t.bytes->len, ==, 3 * TAR_BLOCK);
+		g_assert_cmpint((char)t.bytes->data[2 * TAR_BLOCK + 99], ==, cases[i].last);
+		g_assert_cmpint((char)t.bytes->data[2 * TAR_BLOCK + 98], ==, 'n');
+	}
+}
+
+/* The name of the pax header itself loses all slashes at its end. */
+static void test_writer_pax_name(void)
+{
+	g_autofree char *head = g_strnfill(98, 'n');
+	g_autofree char *name = g_strconcat(head, "/\xc3\xa9/b", NULL);
+	g_auto(Tar) t = tar_begin();
+	tar_add(&t, (TarHeader){.type = TAR_TYPE_REG, .name = name}, "");
+	g_assert_cmpint((char)t.bytes->data[97], ==, 'n');
+	g_assert_cmpint(t.bytes->data[98], ==, 0);
+	g_assert_cmpint(t.bytes->data[99], ==, 0);
+}
+
 static void test_writer_errors(void)
 {
 	g_auto(Tar) t = tar_begin();
@@ -564,6 +596,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/diff/tar/sparse", test_sparse);
 	g_test_add_func("/diff/tar/read-all-bound", test_read_all_bound);
 	g_test_add_func("/diff/tar/writer", test_writer);
+	g_test_add_func("/diff/tar/writer-cut", test_writer_cut);
+	g_test_add_func("/diff/tar/writer-pax-name", test_writer_pax_name);
 	g_test_add_func("/diff/tar/writer-errors", test_writer_errors);
 	return g_test_run();
 }
