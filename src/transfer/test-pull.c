@@ -16,14 +16,15 @@
 static const char *const base_layer[] = {"etc/",     "etc/passwd=root", "bin/", "bin/sh=#!", "var/",
                                          "var/log/", "var/log/a=1",     "tmp/", NULL};
 static const char *const middle_layer[] = {"etc/", "etc/.wh.passwd", "etc/hosts=localhost",
-                                           "bin/", "bin/ls->sh",     NULL};
+                                           "bin/", "bin/ls->sh",     "tmp/deep/x=1",
+                                           NULL}; // no tmp/
 static const char *const top_layer[] = {
         "var/", "var/log/", "var/log/.wh..wh..opq", "var/log/b=2", "etc/", "etc/passwd=new", NULL};
 static const char *const *const three[] = {base_layer, middle_layer, top_layer, NULL};
 #define THREE_TREE                                                                                           \
 	"bin d 750 \nbin/ls l 777 \nbin/sh f 644 #!\netc d 750 \netc/hosts f 644 localhost\netc/passwd f "   \
 	"644 new\n"                                                                                          \
-	"tmp d 750 \nvar d 750 \nvar/log d 750 \nvar/log/b f 644 2"
+	"tmp d 750 \ntmp/deep d 755 \ntmp/deep/x f 644 1\nvar d 750 \nvar/log d 750 \nvar/log/b f 644 2"
 
 static bool sink(void *data, const void *buf, size_t len, GError **error)
 {
@@ -173,6 +174,31 @@ static void test_native(void)
 }
 
 static const char *const *const one[] = {base_layer, NULL};
+
+/* The second image builds on the first, which is unpacked already. */
+static void test_shared_base(void)
+{
+	if (test_skip_without_mounts())
+		return;
+	g_autoptr(World) w = world_new();
+	Snapshotter *sn = w->overlayfs != NULL ? w->overlayfs : w->native;
+	g_auto(Descriptor) base = {0}, desc = {0};
+	world_image(w, "amd64", one, COMPRESSION_GZIP, &base);
+	world_image(w, "amd64", three, COMPRESSION_GZIP, &desc);
+	world_tag(w, "base", base.digest);
+	world_tag(w, "x", desc.digest);
+	g_autoptr(GError) error = NULL;
+	g_assert_true(world_pull(w, "base", sn->name, NULL, &error) &&
+	              world_pull(w, "x", sn->name, NULL, &error));
+	g_autoptr(Manifest) m = manifest_of(w, &desc);
+	g_auto(GStrv) ids = diff_ids_of(w, m);
+	g_autofree char *chain = chain_id((const char *const *)ids, 3);
+	g_autofree char *tree = world_tree(w, sn, chain);
+	g_assert_cmpstr(tree, ==, THREE_TREE);
+	g_assert_cmpuint(world_gets(w, ((Descriptor *)m->layers->pdata[0])->digest), ==, 1);
+	assert_snapshots(w, sn, 3);
+	assert_clean(w, false);
+}
 
 static void test_index(void)
 {
@@ -668,6 +694,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/pull/overlayfs", test_overlayfs);
 	g_test_add_func("/pull/native", test_native);
+	g_test_add_func("/pull/shared-base", test_shared_base);
 	g_test_add_func("/pull/index", test_index);
 	g_test_add_func("/pull/concurrent", test_concurrent);
 	g_test_add_func("/pull/resume", test_resume_in_pull);

@@ -4,8 +4,9 @@
  *
  * Where the snapshotter can put a parent under a finished snapshot ("rebase") all layers are fetched and
  * extracted side by side, each into a snapshot without a parent, as an overlay's upper directory: whiteouts
- * become devices there, for the layer knows nothing of what is below it. At the end everything is synced once
- * and the snapshots are committed in order. Elsewhere each layer needs its parent: they are extracted one
+ * become devices there, for the layer knows nothing of what is below it. At the end the directories that it
+ * did not bring itself get the attributes that they have below (implied.h), everything is synced once and the
+ * snapshots are committed in order. Elsewhere each layer needs its parent: they are extracted one
  * after the other, while the next ones are being fetched.
  *
  * The locks of chain ids are taken from the bottom up, by all operations in the same order, and kept until
@@ -19,6 +20,7 @@
 #include "loop/thread.h"
 #include "oci/labels.h"
 #include "oci/manifest.h"
+#include "transfer/implied.h"
 #include "transfer/transfer-private.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -37,7 +39,9 @@ typedef struct {
 	char *lock_key;                          // held; NULL: not
 	char *key;                               // of our active snapshot; NULL: none
 	GPtrArray *mounts;
-	atomic_bool claimed; // sequential: who fetches it
+	char *root;           // where it was extracted to
+	ImpliedDirs *implied; // parallel: directories without an entry
+	atomic_bool claimed;  // sequential: who fetches it
 	bool exists, applied;
 } Layer;
 
@@ -138,6 +142,8 @@ static void layer_done(Layer *l)
 		keyed_lock_release(op->t->once, l->lock_key);
 	g_clear_pointer(&l->lock_key, g_free);
 	g_clear_pointer(&l->mounts, g_ptr_array_unref);
+	g_clear_pointer(&l->root, g_free);
+	g_clear_pointer(&l->implied, implied_dirs_free);
 }
 
 /* ---- One layer's content ---- */
@@ -209,8 +215,13 @@ static bool extract_to(const DifferTarget *target, void *data, GError **error)
 	        .compression = x->compression,
 	        .apply = {.whiteout = target->whiteout, .parents = target->parents, .cancel = op->ctx.cancel},
 	};
-	if (l->u->parallel && l->parent != NULL)
+	if (l->u->parallel && l->parent != NULL) {
 		o.apply.whiteout = LAYER_WHITEOUT_OVERLAY;
+		l->implied = implied_dirs_new();
+		o.apply.filter = implied_dirs_filter;
+		o.apply.filter_data = l->implied;
+	}
+	l->root = g_strdup(target->root);
 	g_autoptr(LayerStream) stream = layer_stream_new(&o, error);
 	if (stream == NULL)
 		return extract_failed(l, error);
@@ -309,6 +320,44 @@ static bool parallel_layer(void *data, guint i, GError **error)
 	return layer_prepare(l, error) && (l->exists || layer_extract(l, error));
 }
 
+/* The directories of a finished snapshot, topmost first, appended to out. */
+static bool add_lowers(Unpack *u, const char *chain_id, GPtrArray *out, GError **error)
+{
+	Snapshotter *sn = u->platform->snapshotter;
+	Ctx ctx = operation_cleanup_ctx(u->op);
+	g_autofree char *unique = unique_part();
+	g_autofree char *key = g_strdup_printf("extract-%s lower %s", unique, chain_id);
+	g_autoptr(GHashTable) labels = strmap_new();
+	g_autoptr(GPtrArray) mounts = snapshot_view(sn, &ctx, key, chain_id, labels, error);
+	if (mounts == NULL)
+		return false;
+	const Mount *m = mounts->len == 1 ? mounts->pdata[0] : NULL;
+	g_autofree char *upper = NULL;
+	g_auto(GStrv) lowers = NULL;
+	if (m != NULL && g_strcmp0(m->type, "bind") == 0) {
+		g_ptr_array_add(out, g_strdup(m->source));
+	} else if (m != NULL) {
+		layer_overlay_paths((const char *const *)m->options, &upper, &lowers);
+		for (size_t i = 0; lowers != NULL && lowers[i] != NULL; i++)
+			g_ptr_array_add(out, g_strdup(lowers[i]));
+	}
+	return snapshot_remove(sn, &ctx, key, error);
+}
+
+/* Now that the layers below are known: l's own directories below l->root. */
+static bool fix_implied(Unpack *u, Layer *l, GError **error)
+{
+	if (!implied_dirs_any(l->implied))
+		return true;
+	g_autoptr(GPtrArray) lowers = g_ptr_array_new_with_free_func(g_free);
+	guint i = l->i;
+	for (; i > 0 && u->layers[i - 1].applied; i--)
+		g_ptr_array_add(lowers, g_strdup(u->layers[i - 1].root));
+	if (i > 0 && !add_lowers(u, u->layers[i - 1].chain_id, lowers, error))
+		return false;
+	return implied_dirs_fix(l->implied, l->root, lowers, error) || extract_failed(l, error);
+}
+
 /* The layers from the bottom up to the first that is missing; also after a failure, so that the next try has
  * less to do. */
 static bool commit_all(Unpack *u, GError **error)
@@ -316,6 +365,9 @@ static bool commit_all(Unpack *u, GError **error)
 	guint ready = 0, new = 0;
 	for (; ready < u->n && (u->layers[ready].exists || u->layers[ready].applied); ready++)
 		new += u->layers[ready].applied ? 1 : 0;
+	for (guint i = 0; i < ready; i++)
+		if (u->layers[i].applied && !fix_implied(u, &u->layers[i], error))
+			return false;
 	if (new > 0 && !sync_layers(u, error))
 		return false;
 	Ctx ctx = operation_cleanup_ctx(u->op);
