@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "store/snapshots-proxy.h"
-#include "api/message.h"
-#include "base/arena.h"
 #include "base/error.h"
 #include "base/util.h"
 #include "services/snapshots/v1/snapshots.pb-c.h"
+#include "store/message-proxy.h"
 
 typedef struct {
 	Snapshotter base;
@@ -15,8 +14,6 @@ typedef struct {
 } Proxy;
 
 typedef Containerd__Services__Snapshots__V1__Info PbInfo;
-// the entries of every map<string, string> look like this
-typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry PbLabel;
 
 #define PB(name) containerd__services__snapshots__v1__##name
 #define SERVICE (&PB(snapshots__descriptor))
@@ -28,52 +25,17 @@ typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry PbLabel;
 	Containerd__Services__Snapshots__V1__##type var;                                                     \
 	api_init(&PB(descriptor_name), &var)
 
-static void *new_message(Arena *arena, const ProtobufCMessageDescriptor *type)
-{
-	void *m = arena_alloc(arena, type->sizeof_message);
-	api_init(type, m);
-	return m;
-}
-
-static void *labels_out(Arena *arena, GHashTable *labels, const ProtobufCMessageDescriptor *entry,
-                        size_t *ret_n)
-{
-	*ret_n = 0;
-	if (labels == NULL)
-		return NULL;
-	g_assert(entry->sizeof_message == sizeof(PbLabel));
-	g_autoptr(GPtrArray) keys = strmap_sorted_keys(labels);
-	PbLabel **out = arena_alloc_n(arena, keys->len + 1, sizeof *out);
-	for (guint i = 0; i < keys->len; i++) {
-		out[i] = new_message(arena, entry);
-		out[i]->key = keys->pdata[i];
-		out[i]->value = strmap_get(labels, keys->pdata[i]);
-	}
-	*ret_n = keys->len;
-	return out;
-}
-
-static TimeNs time_in(const Google__Protobuf__Timestamp *t)
-{
-	int64_t ns;
-	if (t == NULL || __builtin_mul_overflow(t->seconds, NS_PER_SEC, &ns) ||
-	    __builtin_add_overflow(ns, (int64_t)t->nanos, &ns))
-		return 0;
-	return ns;
-}
-
 static SnapshotInfo *info_in(const PbInfo *in)
 {
 	SnapshotInfo *info = g_new0(SnapshotInfo, 1);
 	int kind = (int)in->kind; // the numbers are the same
-	info->kind = kind >= SNAPSHOT_UNKNOWN && kind <= SNAPSHOT_COMMITTED ? (SnapshotKind)kind : SNAPSHOT_UNKNOWN;
+	info->kind = kind >= SNAPSHOT_UNKNOWN && kind <= SNAPSHOT_COMMITTED ? (SnapshotKind)kind
+	                                                                    : SNAPSHOT_UNKNOWN;
 	info->name = g_strdup(str_or(in->name, ""));
 	info->parent = g_strdup(str_or(in->parent, ""));
-	info->created_at = time_in(in->created_at);
-	info->updated_at = time_in(in->updated_at);
-	info->labels = strmap_new();
-	for (size_t i = 0; i < in->n_labels; i++)
-		strmap_set(info->labels, str_or(in->labels[i]->key, ""), str_or(in->labels[i]->value, ""));
+	info->created_at = message_time_in(in->created_at);
+	info->updated_at = message_time_in(in->updated_at);
+	info->labels = message_labels_in(in->n_labels, in->labels);
 	return info;
 }
 
@@ -132,12 +94,13 @@ static SnapshotInfo *proxy_update(Snapshotter *self, const Ctx *ctx, const Snaps
 {
 	g_autoptr(Arena) arena = arena_new();
 	REQUEST(UpdateSnapshotRequest, update_snapshot_request__descriptor, req);
-	PbInfo *out = new_message(arena, &PB(info__descriptor));
-	Google__Protobuf__FieldMask *mask = new_message(arena, &google__protobuf__field_mask__descriptor);
+	PbInfo *out = message_new(arena, &PB(info__descriptor));
+	Google__Protobuf__FieldMask *mask = message_new(arena, &google__protobuf__field_mask__descriptor);
 	out->name = info->name;
 	out->parent = str_or(info->parent, "");
 	out->kind = (Containerd__Services__Snapshots__V1__Kind)info->kind;
-	out->labels = labels_out(arena, info->labels, &PB(info__labels_entry__descriptor), &out->n_labels);
+	out->labels =
+	        message_labels_out(arena, info->labels, &PB(info__labels_entry__descriptor), &out->n_labels);
 	if (paths != NULL) {
 		mask->n_paths = g_strv_length((char **)paths);
 		mask->paths = arena_memdup(arena, paths, (mask->n_paths + 1) * sizeof *paths);
@@ -180,8 +143,8 @@ static GPtrArray *proxy_prepare(Snapshotter *self, const Ctx *ctx, SnapshotKind 
 		req.snapshotter = proxy_of(self)->peer_name;
 		req.key = key;
 		req.parent = parent;
-		req.labels = labels_out(arena, labels, &PB(view_snapshot_request__labels_entry__descriptor),
-		                        &req.n_labels);
+		req.labels = message_labels_out(
+		        arena, labels, &PB(view_snapshot_request__labels_entry__descriptor), &req.n_labels);
 		autopb Containerd__Services__Snapshots__V1__ViewSnapshotResponse *resp = NULL;
 		return call(self, ctx, "View", &req, &resp, error) ? mounts_in(resp->n_mounts, resp->mounts)
 		                                                   : NULL;
@@ -190,8 +153,8 @@ static GPtrArray *proxy_prepare(Snapshotter *self, const Ctx *ctx, SnapshotKind 
 	req.snapshotter = proxy_of(self)->peer_name;
 	req.key = key;
 	req.parent = parent;
-	req.labels = labels_out(arena, labels, &PB(prepare_snapshot_request__labels_entry__descriptor),
-	                        &req.n_labels);
+	req.labels = message_labels_out(
+	        arena, labels, &PB(prepare_snapshot_request__labels_entry__descriptor), &req.n_labels);
 	autopb Containerd__Services__Snapshots__V1__PrepareSnapshotResponse *resp = NULL;
 	return call(self, ctx, "Prepare", &req, &resp, error) ? mounts_in(resp->n_mounts, resp->mounts)
 	                                                      : NULL;
@@ -206,8 +169,8 @@ static bool proxy_commit(Snapshotter *self, const Ctx *ctx, const char *name, co
 	req.name = name;
 	req.key = key;
 	req.parent = parent;
-	req.labels = labels_out(arena, labels, &PB(commit_snapshot_request__labels_entry__descriptor),
-	                        &req.n_labels);
+	req.labels = message_labels_out(arena, labels, &PB(commit_snapshot_request__labels_entry__descriptor),
+	                                &req.n_labels);
 	autopb Google__Protobuf__Empty *resp = NULL;
 	return call(self, ctx, "Commit", &req, &resp, error);
 }
