@@ -128,7 +128,6 @@ World *world_new(void)
 	        .content = w->content,
 	        .db = w->db,
 	        .unpack_platforms = w->platforms,
-	        .no_sync = true,
 	};
 	w->transfer = transfer_new(&config);
 	w->ctx = (Ctx){.ns = "testing"};

@@ -42,7 +42,6 @@ typedef struct {
 	const char *default_snapshotter;   // NULL: "overlayfs"
 	unsigned max_concurrent_downloads; // over all pulls; 0: 3
 	unsigned max_concurrent_uploads;   // 0: 3
-	bool no_sync;                      // layers are not synced before their snapshots are committed
 	HttpLimits http;                   // zero: defaults
 } TransferConfig;
 

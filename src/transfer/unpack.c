@@ -5,9 +5,10 @@
  * Where the snapshotter can put a parent under a finished snapshot ("rebase") all layers are fetched and
  * extracted side by side, each into a snapshot without a parent, as an overlay's upper directory: whiteouts
  * become devices there, for the layer knows nothing of what is below it. At the end the directories that it
- * did not bring itself get the attributes that they have below (implied.h), everything is synced once and the
- * snapshots are committed in order. Elsewhere each layer needs its parent: they are extracted one
- * after the other, while the next ones are being fetched.
+ * did not bring itself get the attributes that they have below (implied.h), and the snapshots are committed
+ * in order. The snapshotter syncs before a commit is recorded: the first commit writes out all layers at
+ * once. Elsewhere each layer needs its parent: they are extracted one after the other, while the next ones
+ * are being fetched.
  *
  * The locks of chain ids are taken from the bottom up, by all operations in the same order, and kept until
  * the snapshot is committed: who comes second finds it done.
@@ -303,14 +304,6 @@ static bool layer_commit(Layer *l, const Ctx *ctx, GError **error)
 	return true;
 }
 
-/* What a committed snapshot holds must be on the disk before its record is. */
-static bool sync_layers(Unpack *u, GError **error)
-{
-	if (u->op->t->config.no_sync || u->platform->snapshotter->root == NULL)
-		return true;
-	return differ_sync_fs(u->platform->snapshotter->root, error);
-}
-
 /* ---- All layers ---- */
 
 static bool parallel_layer(void *data, guint i, GError **error)
@@ -362,14 +355,12 @@ static bool fix_implied(Unpack *u, Layer *l, GError **error)
  * less to do. */
 static bool commit_all(Unpack *u, GError **error)
 {
-	guint ready = 0, new = 0;
-	for (; ready < u->n && (u->layers[ready].exists || u->layers[ready].applied); ready++)
-		new += u->layers[ready].applied ? 1 : 0;
+	guint ready = 0;
+	while (ready < u->n && (u->layers[ready].exists || u->layers[ready].applied))
+		ready++;
 	for (guint i = 0; i < ready; i++)
 		if (u->layers[i].applied && !fix_implied(u, &u->layers[i], error))
 			return false;
-	if (new > 0 && !sync_layers(u, error))
-		return false;
 	Ctx ctx = operation_cleanup_ctx(u->op);
 	for (guint i = 0; i < ready; i++)
 		if (u->layers[i].applied && !layer_commit(&u->layers[i], &ctx, error))
@@ -414,7 +405,7 @@ static void *prefetch_thread(void *data)
 static bool sequential_layer(Layer *l, GError **error)
 {
 	atomic_store(&l->claimed, true);
-	if (!layer_extract(l, error) || !sync_layers(l->u, error) || !layer_commit(l, &l->u->op->ctx, error))
+	if (!layer_extract(l, error) || !layer_commit(l, &l->u->op->ctx, error))
 		return false;
 	layer_done(l);
 	return true;
