@@ -55,8 +55,9 @@ static char *label_field(const ProtobufCMessage *m, const ProtobufCFieldDescript
 	g_autoptr(GString) key = g_string_new(NULL);
 	for (size_t i = 0; i < n; i++)
 		g_string_append_printf(key, "%s%s", i > 0 ? "." : "", path[i]);
-	size_t n_entries = *(const size_t *)((const char *)m + f->quantifier_offset);
-	PbStringEntry *const *entries = *(PbStringEntry *const *const *)((const char *)m + f->offset);
+	size_t n_entries = *(const size_t *)(const void *)((const char *)m + f->quantifier_offset);
+	PbStringEntry *const *entries =
+	        *(PbStringEntry *const *const *)(const void *)((const char *)m + f->offset);
 	for (size_t i = 0; i < n_entries; i++) {
 		if (g_str_equal(entries[i]->key, key->str))
 			return g_strdup(entries[i]->value);

@@ -101,6 +101,7 @@ struct Gc {
 	GcCollection collection; // the thread's, but `runs` under the lock while it sleeps
 	pthread_t thread;
 	bool has_thread;
+	pthread_t self; // the thread, as it knows itself; while `running`
 	Lock lock;
 	Cond wake; // the thread: something may be due
 	Cond done; // callers: a collection ended
@@ -114,7 +115,7 @@ static void on_mutation(bool deletion, void *data)
 {
 	Gc *gc = data;
 	LOCK_SCOPE(&gc->lock);
-	if (gc->running && pthread_equal(gc->thread, pthread_self()))
+	if (gc->running && pthread_equal(gc->self, pthread_self()))
 		return; // a collection deletes, but makes no garbage
 	gc_schedule_mutation(&gc->schedule, deletion, time_mono());
 	cond_signal(&gc->wake);
@@ -137,6 +138,7 @@ static void collect_once(Gc *gc)
 	g_autoptr(GError) error = NULL;
 	GcStats stats = {0};
 	gc->n_started++;
+	gc->self = pthread_self();
 	gc->running = true;
 	gc_schedule_begin(&gc->schedule);
 	lock_release(&gc->lock);

@@ -398,6 +398,8 @@ static void scan_stores(GcCollection *c, const Ctx *ctx, GcStats *stats)
 {
 	g_autoptr(GError) error = NULL;
 	c->scanned = true;
+	if (meta_has_upstream(c->db))
+		log_info("upstream metadata is here: no content is deleted from disk", NULL);
 	if (c->content != NULL && !compare_content(c, ctx, stats, &error)) {
 		log_warn("content garbage collection failed", "error", error->message, NULL);
 		c->scanned = false;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static ContentStore *open_store(const char *dir)
@@ -258,6 +259,46 @@ static void test_advance(void)
 
 /* ---- failure ---- */
 
+static int fsync_errno; // what fsync says for files
+
+/* The executable's definition comes before libc's. */
+__attribute__((visibility("default"))) int fsync(int fd)
+{
+	struct stat st;
+	if (fsync_errno != 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		errno = fsync_errno;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* Data that the disk did not take are not taken for written at the second try. */
+static void test_fsync_fails(void)
+{
+	g_autofree char *dir = g_dir_make_tmp("ctrd-content-XXXXXX", NULL);
+	g_autoptr(GError) error = NULL;
+	ContentStore *s = open_store(dir);
+	g_autofree char *digest = digest_bytes("abc", 3);
+	ContentWriter *w = open_writer(s, "ref", 3);
+	g_assert_true(content_write(w, "abc", 3, &error));
+	fsync_errno = EIO;
+	g_assert_false(content_commit(w, &ctx, 3, digest, NULL, &error));
+	fsync_errno = 0;
+	g_assert_true(g_regex_match_simple("^sync failed: fsync /.*/data: input/output error$",
+	                                   error->message, 0, 0));
+	g_assert_cmpint(error_class(error), ==, CTRD_ERR_UNKNOWN);
+	g_clear_error(&error);
+	content_writer_close(w);
+	g_assert_null(content_info(s, &ctx, digest, NULL));
+	w = open_writer(s, "ref", 3);
+	g_assert_cmpint(offset_of(w), ==, 0);
+	g_assert_true(content_write(w, "abc", 3, &error));
+	g_assert_true(content_commit(w, &ctx, 3, digest, NULL, &error));
+	content_writer_close(w);
+	content_store_free(s);
+	g_assert_true(tree_remove(dir, NULL));
+}
+
 static void test_disk_full(void)
 {
 	g_autofree char *dir = g_dir_make_tmp("ctrd-content-XXXXXX", NULL);
@@ -426,6 +467,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/content-local/resume-changed", test_resume_changed);
 	g_test_add_func("/content-local/repair", test_repair);
 	g_test_add_func("/content-local/advance", test_advance);
+	g_test_add_func("/content-local/fsync-fails", test_fsync_fails);
 	g_test_add_func("/content-local/disk-full", test_disk_full);
 	g_test_add_func("/content-local/crash", test_crash);
 	g_test_add_func("/content-local/concurrent", test_concurrent);
