@@ -57,7 +57,7 @@ typedef struct {
 	int64_t progress, total;
 	const Descriptor *desc; // NULL: none
 } TransferProgress;
-typedef void (*TransferProgressFn)(const TransferProgress *p, void *data); // any thread, one at a time
+typedef void (*TransferProgressFn)(const TransferProgress *p, void *data); // any thread, also two at once
 typedef struct {
 	TransferProgressFn fn; // NULL: nobody listens
 	void *data;
