@@ -15,7 +15,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Namespace, namespace_free)
 bool namespaces_create(MetaDb *db, const Ctx *ctx, const char *name, GHashTable *labels, GError **error);
 Namespace *namespaces_get(MetaDb *db, const Ctx *ctx, const char *name, GError **error);
 GPtrArray *namespaces_list(MetaDb *db, const Ctx *ctx, GError **error); // of Namespace*, by name
-/* paths NULL or empty: replace all labels; else each "labels" or "labels.<key>". *ret may be NULL. */
+/* paths NULL or empty: replace all labels; else each "labels.<key>", as upstream. *ret may be NULL. */
 bool namespaces_update(MetaDb *db, const Ctx *ctx, const char *name, GHashTable *labels,
                        const char *const *paths, Namespace **ret, GError **error);
 /* FAILED_PRECONDITION `namespace "x" must be empty, but it still has images, blobs, containers, snapshots on
