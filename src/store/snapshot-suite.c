@@ -17,6 +17,7 @@ static void on_event(const StoreEvent *ev, void *data)
 {
 	SuiteEnv *e = data;
 	char *line = NULL;
+	LOCK_SCOPE(&e->events_lock);
 	if (ev->kind == STORE_EVENT_SNAPSHOT_PREPARE)
 		line = g_strdup_printf("prepare %s %s %s %s", ev->ns, ev->key, ev->parent, ev->snapshotter);
 	else if (ev->kind == STORE_EVENT_SNAPSHOT_COMMIT)
@@ -40,7 +41,11 @@ static void open_env(SuiteEnv *e)
 
 static void close_env(SuiteEnv *e)
 {
-	g_clear_pointer(&e->sn, snapshotter_free);
+	if (e->suite->close != NULL)
+		e->suite->close(e->sn);
+	else
+		snapshotter_free(e->sn);
+	e->sn = NULL;
 	g_clear_pointer(&e->db, meta_close);
 }
 
@@ -57,6 +62,7 @@ SuiteEnv *suite_env_new(const SnapshotSuite *suite)
 	e->labels = strmap_new();
 	strmap_set(e->labels, "containerd.io/gc.root", "2026-01-02T03:04:05Z");
 	e->events = g_ptr_array_new_with_free_func(g_free);
+	lock_init(&e->events_lock, "events", LOCK_RANK_LEAF);
 	open_env(e);
 	return e;
 }
@@ -80,6 +86,7 @@ void suite_env_free(SuiteEnv *e)
 	g_free(e->work);
 	g_hash_table_unref(e->labels);
 	g_ptr_array_unref(e->events);
+	lock_destroy(&e->events_lock);
 	g_free(e);
 }
 

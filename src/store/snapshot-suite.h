@@ -6,6 +6,7 @@
  * mounts. A test program gives it a way to open the snapshotter and runs test_private_ns() first.
  */
 
+#include "loop/lock.h"
 #include "store/snapshots.h"
 
 typedef struct {
@@ -13,6 +14,8 @@ typedef struct {
 	/* A snapshotter with its data below root. Called again on the same root and database after
 	 * snapshotter_free. */
 	Snapshotter *(*open)(MetaDb *db, const char *root, GError **error);
+	/* Instead of snapshotter_free; may be NULL. */
+	void (*close)(Snapshotter *s);
 	bool no_rename_dir; // overlayfs: a directory of a lower layer cannot be renamed
 } SnapshotSuite;
 
@@ -27,6 +30,7 @@ typedef struct {
 	Ctx ctx;
 	GHashTable *labels; // containerd.io/gc.root
 	GPtrArray *events;  // of char*: "prepare ns key parent snapshotter", ...
+	Lock events_lock;
 } SuiteEnv;
 SuiteEnv *suite_env_new(const SnapshotSuite *suite);
 void suite_env_free(SuiteEnv *e);
