@@ -146,6 +146,7 @@ static void check_names(SuiteEnv *e)
 	strmap_set(labels, "mine", "1");
 	strmap_set(labels, "containerd.io/snapshot/x", "2");
 	g_autoptr(GPtrArray) m = snapshot_prepare(e->sn, &e->ctx, "a", NULL, labels, &error);
+	g_assert_nonnull(m);
 	g_assert_no_error(error);
 	assert_theirs(e, "testsuite/1/a() ");
 	// the peer sees the inherited labels only
@@ -180,6 +181,7 @@ static void theirs_prepare(SuiteEnv *e, const char *key, const char *parent, GHa
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GPtrArray) m = snapshot_prepare(peer->local, &e->ctx, key, parent, labels, &error);
+	g_assert_nonnull(m);
 	g_assert_no_error(error);
 }
 
@@ -226,8 +228,10 @@ static void check_target(SuiteEnv *e)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(Lease) lease = leases_create(e->db, &e->ctx, "lease", NULL, &error);
+	g_assert_nonnull(lease);
 	// the context's lease goes along; this peer knows leases, too
 	g_autoptr(Lease) theirs = leases_create(peer->db, &e->ctx, "lease", NULL, &error);
+	g_assert_nonnull(theirs);
 	g_autoptr(GHashTable) labels = strmap_new();
 	strmap_set(labels, SNAPSHOT_LABEL_REF, "chain");
 	theirs_prepare(e, "testsuite/50/a", NULL, NULL);
@@ -277,6 +281,7 @@ static void check_errors(SuiteEnv *e)
 	assert_theirs(e, ""); // made and taken away
 	g_ptr_array_unref(suite_prepare(e, "a", NULL));
 	g_autoptr(GPtrArray) v = suite_view(e, "v", NULL);
+	g_assert_nonnull(v);
 	g_assert_false(snapshot_commit(e->sn, &e->ctx, "n", "v", NULL, NULL, &error));
 	g_assert_true(error_is(error, CTRD_ERR_FAILED_PRECONDITION)); // the peer's words and class
 	g_assert_nonnull(strstr(error->message, "is not active"));

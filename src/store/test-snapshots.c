@@ -312,6 +312,7 @@ static void test_errors(Fixture *f, gconstpointer data)
 	        "snapshot \"done\": already exists");
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GPtrArray) view = snapshot_view(s, ctx, "view", "done", NULL, &error);
+	g_assert_nonnull(view);
 	g_assert_no_error(error);
 	REFUSED(snapshot_commit(s, ctx, "n", "view", NULL, NULL, &refused), CTRD_ERR_FAILED_PRECONDITION,
 	        "failed to commit snapshot view: snapshot \"view\" is not active: failed precondition");
@@ -373,6 +374,7 @@ static void test_label_rules(Fixture *f, gconstpointer data)
 	g_autoptr(GHashTable) labels = test_labels("a", "1", "empty", "", "containerd.io/snapshot.ref", "t",
 	                                           "containerd.io/snapshot/x", "y", NULL);
 	g_autoptr(GPtrArray) m = snapshot_prepare(f->sn, f->ctx, "k", NULL, labels, &error);
+	g_assert_nonnull(m);
 	g_assert_no_error(error);
 	g_autoptr(SnapshotInfo) info = snapshot_stat(f->sn, f->ctx, "k", &error);
 	assert_strmap(info->labels, test_labels("a", "1", "containerd.io/snapshot.ref", "t",
@@ -397,6 +399,7 @@ static void test_target(Fixture *f, gconstpointer data)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GHashTable) labels = test_labels(SNAPSHOT_LABEL_REF, "chain", NULL);
 	g_autoptr(GPtrArray) m = snapshot_prepare(f->sn, f->ctx, "extract-1", NULL, labels, &error);
+	g_assert_nonnull(m);
 	g_assert_no_error(error);
 	g_assert_true(snapshot_commit(f->sn, f->ctx, "chain", "extract-1", NULL, labels, &error));
 	REFUSED(snapshot_prepare(f->sn, f->ctx, "extract-2", NULL, labels, &refused), CTRD_ERR_ALREADY_EXISTS,
@@ -404,6 +407,7 @@ static void test_target(Fixture *f, gconstpointer data)
 	g_assert_null(snapshot_stat(f->sn, f->ctx, "extract-2", NULL));
 	Ctx other = {.ns = "other"};
 	g_autoptr(GPtrArray) n = snapshot_prepare(f->sn, &other, "extract-2", NULL, labels, &error);
+	g_assert_nonnull(n);
 	g_assert_no_error(error);
 }
 
@@ -434,7 +438,9 @@ static void test_leases(Fixture *f, gconstpointer data)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GHashTable) labels = test_labels(SNAPSHOT_LABEL_REF, "chain", NULL);
 	g_autoptr(Lease) one = leases_create(f->env->db, f->ctx, "one", NULL, &error);
+	g_assert_nonnull(one);
 	g_autoptr(Lease) two = leases_create(f->env->db, f->ctx, "two", NULL, &error);
+	g_assert_nonnull(two);
 	f->ctx->lease = "missing";
 	REFUSED(snapshot_prepare(f->sn, f->ctx, "k", NULL, NULL, &refused), CTRD_ERR_NOT_FOUND,
 	        "lease does not exist: not found");
@@ -481,6 +487,7 @@ static void test_namespaces(Fixture *f, gconstpointer data)
 	REFUSED(snapshot_remove(f->sn, &other, "base", &refused), CTRD_ERR_NOT_FOUND,
 	        "snapshot base does not exist: not found");
 	g_autoptr(GPtrArray) m = snapshot_prepare(f->sn, &other, "base", NULL, NULL, &error);
+	g_assert_nonnull(m);
 	g_assert_no_error(error);
 	// cleanup looks at all of them
 	cleanup(f);
@@ -494,6 +501,7 @@ static void test_namespaces(Fixture *f, gconstpointer data)
 	REFUSED(snapshot_stat(second, &other, "base", &refused), CTRD_ERR_NOT_FOUND,
 	        "snapshot base does not exist: not found");
 	g_autoptr(GPtrArray) n = snapshot_prepare(second, &other, "base", NULL, NULL, &error);
+	g_assert_nonnull(n);
 	g_assert_no_error(error);
 	g_assert_true(snapshot_cleanup(second, f->ctx, &error));
 	cleanup(f);
@@ -513,6 +521,7 @@ static void test_events(Fixture *f, gconstpointer data)
 	commit(f, "base", "k");
 	prepare(f, "k2", "base");
 	g_autoptr(GPtrArray) v = snapshot_view(f->sn, f->ctx, "v", "base", NULL, &error); // has no event
+	g_assert_nonnull(v);
 	g_assert_null(snapshot_prepare(f->sn, f->ctx, "k2", NULL, NULL, NULL));
 	g_assert_false(snapshot_commit(f->sn, f->ctx, "base", "k2", NULL, NULL, NULL));
 	g_assert_false(snapshot_remove(f->sn, f->ctx, "base", NULL));
@@ -539,6 +548,7 @@ static void test_usage(Fixture *f, gconstpointer data)
 	g_assert_true(snapshot_usage(f->sn, f->ctx, "base", &u, &error));
 	g_assert_cmpint(u.size, ==, 1000);
 	g_autoptr(GPtrArray) v = snapshot_view(f->sn, f->ctx, "v", "base", NULL, &error);
+	g_assert_nonnull(v);
 	g_assert_true(snapshot_usage(f->sn, f->ctx, "v", &u, &error));
 	g_assert_cmpint(u.size, ==, 0);
 	g_assert_cmpint(u.inodes, ==, 0);
@@ -626,7 +636,6 @@ static void test_cleanup_while_making(Fixture *f, gconstpointer data)
 static void test_parent_goes(Fixture *f, gconstpointer data)
 {
 	(void)data;
-	g_autoptr(GError) error = NULL;
 	pthread_t thread;
 	prepare(f, "a", NULL);
 	commit(f, "base", "a");
@@ -674,6 +683,7 @@ static void *fight(void *data)
 		if (snapshot_commit(f->sn, f->ctx, name, key, NULL, NULL, &e2))
 			w->won++;
 		g_autoptr(GPtrArray) v = snapshot_view(f->sn, f->ctx, "view", name, NULL, &e3);
+		g_assert_true(v != NULL || e3 != NULL);
 		snapshot_remove(f->sn, f->ctx, i % 2 == 0 ? "view" : name, &e4);
 		if (!expected(e1) || !expected(e2) || !expected(e3) || !expected(e4))
 			g_error("%s", (e1 != NULL && !expected(e1) ? e1
