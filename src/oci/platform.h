@@ -53,7 +53,7 @@ PlatformMatcher *platform_matcher_only(const Platform *p);
 PlatformMatcher *platform_matcher_only_strict(const Platform *p); // nothing but the platform itself
 /* The same operating system (with version and features), whatever the architecture; its own is better. */
 PlatformMatcher *platform_matcher_os(const Platform *p);
-PlatformMatcher *platform_matcher_default(void);                  // only(this machine)
+PlatformMatcher *platform_matcher_default(void); // only(this machine)
 /* Any of a GPtrArray of Platform*: the first is the best / none is better. */
 PlatformMatcher *platform_matcher_ordered(GPtrArray *platforms);
 PlatformMatcher *platform_matcher_any(GPtrArray *platforms);

@@ -4,15 +4,14 @@
  * The tables of the metadata database.
  *
  *   namespace ── image, container, sandbox, lease ── lease_resource, blob, ingest, snapshot    by name (ns)
- *   label     ── every object's labels;  extension ── containers' and sandboxes' extensions    by
- * (kind,object)
+ *   label     ── every object's labels;  extension ── containers' and sandboxes' extensions    by (kind,
+ * object)
  *
  * How it is thought:
  *  - An object is one row: what it is called (ns + name), its fields, an integer id. Maps (labels,
  *    annotations, extensions) are rows of a table that is shared by all kinds, clustered by (kind, object),
  *    so that an object's map is one range on one page. Triggers take them away with their object, whoever
- *    deletes it; another trigger makes a namespace at its first object, as upstream's buckets come into
- * being.
+ *    deletes it; another trigger makes a namespace at its first object, as upstream's buckets do.
  *  - Objects name each other as upstream's do, with no foreign key: a label may refer to what does not exist
  *    yet, a container may outlive its image. What keeps what alive is the garbage collector's business
  *    (gc.c). Foreign keys stand where a row cannot be without the other: a lease's resources, a snapshot's
@@ -43,197 +42,146 @@
 	" BEGIN DELETE FROM label WHERE kind IN (" kinds ") AND object = OLD.id; END;"
 
 /* The kinds are MetaKind of meta.h: 1 namespace, 2 image, 3 container, 4 sandbox, 5 lease, 6 blob,
- * 7 snapshot, 8 annotations of an image's target. */
-static const char schema_1
-        [] = "CREATE TABLE namespace("
-             " id INTEGER PRIMARY KEY,"
-             " name TEXT NOT NULL UNIQUE"
-             ") STRICT;"
+ * 7 snapshot, 8 annotations of an image's target. One line of SQL is one string: clang-format would join
+ * them. */
+// clang-format off
+static const char schema_1[] =
+	"CREATE TABLE namespace("
+	" id INTEGER PRIMARY KEY,"
+	" name TEXT NOT NULL UNIQUE"
+	") STRICT;"
 
-             "CREATE TABLE label("
-             " kind INTEGER NOT NULL,"
-             " object INTEGER NOT NULL,"
-             " key TEXT NOT NULL,"
-             " value TEXT NOT NULL,"
-             " PRIMARY KEY (kind, object, key)"
-             ") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE label("
+	" kind INTEGER NOT NULL,"
+	" object INTEGER NOT NULL,"
+	" key TEXT NOT NULL,"
+	" value TEXT NOT NULL,"
+	" PRIMARY KEY (kind, object, key)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE TRIGGER namespace_maps AFTER DELETE ON namespace"
+	" BEGIN DELETE FROM label WHERE kind = 1 AND object = OLD.id; END;"
 
-             "CREATE TRIGGER namespace_maps AFTER DELETE ON namespace"
-             " BEGIN DELETE FROM label WHERE kind = 1 AND object = OLD.id; END;"
+	"CREATE TABLE extension("
+	" kind INTEGER NOT NULL,"
+	" object INTEGER NOT NULL,"
+	" name TEXT NOT NULL,"
+	" type TEXT NOT NULL,"
+	" value BLOB,"
+	" PRIMARY KEY (kind, object, name)"
+	") STRICT, WITHOUT ROWID;"
 
-             "CREATE TABLE extension("
-             " kind INTEGER NOT NULL,"
-             " object INTEGER NOT NULL,"
-             " name TEXT NOT NULL,"
-             " type TEXT NOT NULL,"
-             " value BLOB,"
-             " PRIMARY KEY (kind, object, name)"
-             ") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE image("
+	" id INTEGER PRIMARY KEY,"
+	" ns TEXT NOT NULL,"
+	" name TEXT NOT NULL,"
+	" digest TEXT NOT NULL," // the target
+	" media_type TEXT NOT NULL,"
+	" size INTEGER NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" updated INTEGER NOT NULL,"
+	" UNIQUE (ns, name)"
+	") STRICT;"
+	OBJECT_TRIGGERS("image", "2, 8")
 
-             "CREATE TABLE image("
-             " id INTEGER PRIMARY KEY,"
-             " ns TEXT NOT NULL,"
-             " name TEXT NOT NULL,"
-             " digest TEXT NOT NULL," // the target
-             " media_type TEXT NOT NULL,"
-             " size INTEGER NOT NULL,"
-             " created INTEGER NOT NULL,"
-             " updated INTEGER NOT NULL,"
-             " UNIQUE (ns, name)"
-             ") STRICT;" OBJECT_TRIGGERS("image", "2, 8")
+	"CREATE TABLE container("
+	" id INTEGER PRIMARY KEY,"
+	" ns TEXT NOT NULL,"
+	" name TEXT NOT NULL," // what callers call its id
+	" image TEXT NOT NULL,"
+	" runtime TEXT NOT NULL,"
+	" options_type TEXT,"
+	" options BLOB,"
+	" spec_type TEXT,"
+	" spec BLOB,"
+	" snapshotter TEXT NOT NULL,"
+	" snapshot_key TEXT NOT NULL,"
+	" sandbox TEXT NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" updated INTEGER NOT NULL,"
+	" UNIQUE (ns, name)"
+	") STRICT;"
+	OBJECT_TRIGGERS("container", "3")
+	"CREATE TRIGGER container_extensions AFTER DELETE ON container"
+	" BEGIN DELETE FROM extension WHERE kind = 3 AND object = OLD.id; END;"
 
-                     "CREATE TABLE container("
-                     " id INTEGER PRIMARY KEY,"
-                     " ns TEXT NOT NULL,"
-                     " name TEXT NOT NULL," // what callers call its id
-                     " image TEXT NOT NULL,"
-                     " runtime TEXT NOT NULL,"
-                     " options_type TEXT,"
-                     " options BLOB,"
-                     " spec_type TEXT,"
-                     " spec BLOB,"
-                     " snapshotter TEXT NOT NULL,"
-                     " snapshot_key TEXT NOT NULL,"
-                     " sandbox TEXT NOT NULL,"
-                     " created INTEGER NOT NULL,"
-                     " updated INTEGER NOT NULL,"
-                     " UNIQUE (ns, name)"
-                     ") STRICT;" OBJECT_TRIGGERS(
-                             "container", "3") "CREATE TRIGGER container_extensions AFTER DELETE ON container"
-                                               " BEGIN DELETE FROM extension WHERE kind = 3 AND object = "
-                                               "OLD.id; END;"
+	"CREATE TABLE sandbox("
+	" id INTEGER PRIMARY KEY,"
+	" ns TEXT NOT NULL,"
+	" name TEXT NOT NULL,"
+	" runtime TEXT NOT NULL,"
+	" options_type TEXT,"
+	" options BLOB,"
+	" spec_type TEXT,"
+	" spec BLOB,"
+	" sandboxer TEXT NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" updated INTEGER NOT NULL,"
+	" UNIQUE (ns, name)"
+	") STRICT;"
+	OBJECT_TRIGGERS("sandbox", "4")
+	"CREATE TRIGGER sandbox_extensions AFTER DELETE ON sandbox"
+	" BEGIN DELETE FROM extension WHERE kind = 4 AND object = OLD.id; END;"
 
-                                               "CREATE TABLE sandbox("
-                                               " id INTEGER PRIMARY KEY,"
-                                               " ns TEXT NOT NULL,"
-                                               " name TEXT NOT NULL,"
-                                               " runtime TEXT NOT NULL,"
-                                               " options_type TEXT,"
-                                               " options BLOB,"
-                                               " spec_type TEXT,"
-                                               " spec BLOB,"
-                                               " sandboxer TEXT NOT NULL,"
-                                               " created INTEGER NOT NULL,"
-                                               " updated INTEGER NOT NULL,"
-                                               " UNIQUE (ns, name)"
-                                               ") STRICT;" OBJECT_TRIGGERS(
-                                                       "sandbox",
-                                                       "4") "CREATE TRIGGER sandbox_extensions AFTER DELETE "
-                                                            "ON sandbox"
-                                                            " BEGIN DELETE FROM extension WHERE kind = 4 AND "
-                                                            "object = OLD.id; "
-                                                            "END;"
+	"CREATE TABLE lease("
+	" id INTEGER PRIMARY KEY,"
+	" ns TEXT NOT NULL,"
+	" name TEXT NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" UNIQUE (ns, name)"
+	") STRICT;"
+	OBJECT_TRIGGERS("lease", "5")
 
-                                                            "CREATE TABLE lease("
-                                                            " id INTEGER PRIMARY KEY,"
-                                                            " ns TEXT NOT NULL,"
-                                                            " name TEXT NOT NULL,"
-                                                            " created INTEGER NOT NULL,"
-                                                            " UNIQUE (ns, name)"
-                                                            ") STRICT;" OBJECT_TRIGGERS("lease", "5")
+	"CREATE TABLE lease_resource("
+	" lease INTEGER NOT NULL REFERENCES lease(id) ON DELETE CASCADE,"
+	" type TEXT NOT NULL," // content, images, ingests, snapshots/<snapshotter>
+	" key TEXT NOT NULL,"
+	" PRIMARY KEY (lease, type, key)"
+	") STRICT, WITHOUT ROWID;"
 
-                                                                    "CREATE TABLE lease_resource("
-                                                                    " lease INTEGER NOT NULL REFERENCES "
-                                                                    "lease(id) ON DELETE "
-                                                                    "CASCADE,"
-                                                                    " type TEXT NOT NULL," // content, images,
-                                                                                           // ingests,
-                                                                                           // snapshots/<snapshotter>
-                                                                    " key TEXT NOT NULL,"
-                                                                    " PRIMARY KEY (lease, type, key)"
-                                                                    ") STRICT, WITHOUT ROWID;"
+	// a blob as one namespace sees it; the file is shared by all
+	"CREATE TABLE blob("
+	" id INTEGER PRIMARY KEY,"
+	" ns TEXT NOT NULL,"
+	" digest TEXT NOT NULL,"
+	" size INTEGER NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" updated INTEGER NOT NULL,"
+	" UNIQUE (ns, digest)"
+	") STRICT;"
+	"CREATE INDEX blob_digest ON blob(digest);"
+	OBJECT_TRIGGERS("blob", "6")
 
-                                                                    // a blob as one namespace sees it; the
-                                                                    // file is shared by all
-                                                                    "CREATE TABLE blob("
-                                                                    " id INTEGER PRIMARY KEY,"
-                                                                    " ns TEXT NOT NULL,"
-                                                                    " digest TEXT NOT NULL,"
-                                                                    " size INTEGER NOT NULL,"
-                                                                    " created INTEGER NOT NULL,"
-                                                                    " updated INTEGER NOT NULL,"
-                                                                    " UNIQUE (ns, digest)"
-                                                                    ") STRICT;"
-                                                                    "CREATE INDEX blob_digest ON "
-                                                                    "blob(digest);" OBJECT_TRIGGERS("blob",
-                                                                                                    "6")
+	"CREATE TABLE ingest("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" ns TEXT NOT NULL,"
+	" ref TEXT NOT NULL,"
+	" backend_ref TEXT," // ns/id/ref; NULL only while the row is being made
+	" expires INTEGER," // NULL: a lease holds it
+	" expected TEXT," // digest, where the content is there already, of another namespace
+	" UNIQUE (ns, ref)"
+	") STRICT;"
+	"CREATE INDEX ingest_expected ON ingest(expected) WHERE expected IS NOT NULL;"
+	"CREATE TRIGGER ingest_namespace BEFORE INSERT ON ingest"
+	" WHEN NOT EXISTS (SELECT 1 FROM namespace WHERE name = NEW.ns)"
+	" BEGIN INSERT INTO namespace(name) VALUES (NEW.ns); END;"
 
-                                                                            "CREATE TABLE ingest("
-                                                                            " id INTEGER PRIMARY KEY "
-                                                                            "AUTOINCREMENT,"
-                                                                            " ns TEXT NOT NULL,"
-                                                                            " ref TEXT NOT NULL,"
-                                                                            " backend_ref TEXT," // ns/id/ref;
-                                                                                                 // NULL only
-                                                                                                 // while the
-                                                                                                 // row is
-                                                                                                 // being made
-                                                                            " expires INTEGER," // NULL: a
-                                                                                                // lease holds
-                                                                                                // it
-                                                                            " expected TEXT," // digest, where
-                                                                                              // the content
-                                                                                              // is there
-                                                                                              // already, of
-                                                                                              // another
-                                                                                              // namespace
-                                                                            " UNIQUE (ns, ref)"
-                                                                            ") STRICT;"
-                                                                            "CREATE INDEX ingest_expected ON "
-                                                                            "ingest(expected) "
-                                                                            "WHERE expected IS NOT NULL;"
-                                                                            "CREATE TRIGGER ingest_namespace "
-                                                                            "BEFORE INSERT ON "
-                                                                            "ingest"
-                                                                            " WHEN NOT EXISTS (SELECT 1 FROM "
-                                                                            "namespace WHERE "
-                                                                            "name = NEW.ns)"
-                                                                            " BEGIN INSERT INTO "
-                                                                            "namespace(name) VALUES "
-                                                                            "(NEW.ns); END;"
-
-                                                                            "CREATE TABLE snapshot("
-                                                                            " id INTEGER PRIMARY KEY "
-                                                                            "AUTOINCREMENT," // the
-                                                                                             // directory
-                                                                                             // snapshots/<id>
-                                                                                             // of local
-                                                                                             // snapshotters
-                                                                            " snapshotter TEXT NOT NULL,"
-                                                                            " ns TEXT NOT NULL,"
-                                                                            " key TEXT NOT NULL,"
-                                                                            " parent INTEGER REFERENCES "
-                                                                            "snapshot(id)," // of the
-                                                                                            // same
-                                                                                            // snapshotter
-                                                                                            // and
-                                                                                            // namespace
-                                                                            " kind INTEGER NOT NULL," // SnapshotKind:
-                                                                                                      // 1
-                                                                                                      // view,
-                                                                                                      // 2
-                                                                                                      // active,
-                                                                                                      // 3
-                                                                                                      // committed
-                                                                            " created INTEGER NOT NULL,"
-                                                                            " updated INTEGER NOT NULL,"
-                                                                            " size INTEGER NOT NULL DEFAULT "
-                                                                            "0," // of a
-                                                                                 // committed one
-                                                                            " inodes INTEGER NOT NULL "
-                                                                            "DEFAULT 0,"
-                                                                            " backend_key TEXT," // its name
-                                                                                                 // in a
-                                                                                                 // remote
-                                                                                                 // snapshotter,
-                                                                                                 // ns/id/key
-                                                                            " UNIQUE (snapshotter, ns, key)"
-                                                                            ") STRICT;"
-                                                                            "CREATE INDEX snapshot_parent ON "
-                                                                            "snapshot(parent) "
-                                                                            "WHERE parent IS NOT "
-                                                                            "NULL;" OBJECT_TRIGGERS(
-                                                                                    "snapshot", "7");
+	"CREATE TABLE snapshot("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT," // the directory snapshots/<id> of local snapshotters
+	" snapshotter TEXT NOT NULL,"
+	" ns TEXT NOT NULL,"
+	" key TEXT NOT NULL,"
+	" parent INTEGER REFERENCES snapshot(id)," // of the same snapshotter and namespace
+	" kind INTEGER NOT NULL," // SnapshotKind: 1 view, 2 active, 3 committed
+	" created INTEGER NOT NULL,"
+	" updated INTEGER NOT NULL,"
+	" size INTEGER NOT NULL DEFAULT 0," // of a committed one
+	" inodes INTEGER NOT NULL DEFAULT 0,"
+	" backend_key TEXT," // its name in a remote snapshotter, ns/id/key
+	" UNIQUE (snapshotter, ns, key)"
+	") STRICT;"
+	"CREATE INDEX snapshot_parent ON snapshot(parent) WHERE parent IS NOT NULL;"
+	OBJECT_TRIGGERS("snapshot", "7");
+// clang-format on
 
 static const char *const migrations[] = {
         schema_1,
