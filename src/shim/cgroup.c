@@ -75,7 +75,7 @@ void cg_parse_fields(char *text, const CgField *fields, size_t n, void *target)
 		*value++ = '\0';
 		for (size_t i = 0; i < n; i++)
 			if (strcmp(fields[i].key, line) == 0)
-				cg_parse_u64(value, (uint64_t *)((char *)target + fields[i].offset));
+				cg_parse_u64(value, (uint64_t *)(void *)((char *)target + fields[i].offset));
 	}
 }
 

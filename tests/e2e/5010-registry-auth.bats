@@ -16,21 +16,8 @@ secure_registry_start() {
 		-addext "subjectAltName=IP:127.0.0.1" 2>/dev/null
 	# bcrypt of "pass"; htpasswd is not on every machine
 	echo 'user:$2y$05$.qi1OGUwlJeTweGo1xr76O1oR0a0Xv.zA8Lth9veI4JW4uQiclV3.' >"$dir/htpasswd"
-	registry_port=$((20000 + RANDOM % 20000))
-	cat >"$dir/registry.yml" <<-YML
-		version: 0.1
-		log: {level: error}
-		storage: {filesystem: {rootdirectory: $dir/registry}}
-		http: {addr: 127.0.0.1:$registry_port, tls: {certificate: $dir/cert.pem, key: $dir/key.pem}}
-		auth: {htpasswd: {realm: test, path: $dir/htpasswd}}
-	YML
-	docker-registry serve "$dir/registry.yml" >"$dir/registry.log" 2>&1 3>&- &
-	registry=$!
-	local i
-	for i in $(seq 100); do
-		(echo >"/dev/tcp/127.0.0.1/$registry_port") 2>/dev/null && break
-		sleep 0.05
-	done
+	registry_start "tls: {certificate: $dir/cert.pem, key: $dir/key.pem}" \
+		"auth: {htpasswd: {realm: test, path: $dir/htpasswd}}"
 	skopeo copy --insecure-policy --dest-tls-verify=false --dest-creds user:pass "oci:$dir/layout" \
 		"docker://127.0.0.1:$registry_port/bb:1" >/dev/null
 	ref=127.0.0.1:$registry_port/bb:1

@@ -131,20 +131,28 @@ assert_clean() {
 	[ -z "$(find /sys/fs/cgroup/*/"$CONTAINERD_NAMESPACE" -mindepth 1 -maxdepth 1 -type d 2>/dev/null)" ]
 }
 
+# docker-registry on a free port of the loopback, $registry_port. $1: more of its `http` section, $2: more sections.
 registry_start() {
-	registry_port=$((20000 + RANDOM % 20000))
-	cat >"$dir/registry.yml" <<-YML
-		version: 0.1
-		log: {level: error}
-		storage: {filesystem: {rootdirectory: $dir/registry}}
-		http: {addr: 127.0.0.1:$registry_port}
-	YML
-	docker-registry serve "$dir/registry.yml" >"$dir/registry.log" 2>&1 3>&- &
-	registry=$!
-	local i
-	for i in $(seq 100); do
-		(echo >"/dev/tcp/127.0.0.1/$registry_port") 2>/dev/null && return 0
-		sleep 0.05
+	local tries i
+	for tries in $(seq 10); do
+		registry_port=$((10000 + RANDOM % 20000)) # below the ports that the kernel gives to clients
+		cat >"$dir/registry.yml" <<-YML
+			version: 0.1
+			log: {level: info}
+			storage: {filesystem: {rootdirectory: $dir/registry}}
+			http: {addr: 127.0.0.1:$registry_port${1:+, $1}}
+			${2:-}
+		YML
+		docker-registry serve "$dir/registry.yml" >"$dir/registry.log" 2>&1 3>&- &
+		registry=$!
+		# a port may be somebody else's: what counts is what our registry says
+		for i in $(seq 600); do
+			grep -q 'listening on ' "$dir/registry.log" && return 0
+			kill -0 $registry 2>/dev/null || break
+			sleep 0.05
+		done
+		kill $registry 2>/dev/null || true
 	done
+	tail -5 "$dir/registry.log" >&2
 	return 1
 }
