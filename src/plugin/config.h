@@ -16,7 +16,7 @@
  * then read-only.
  */
 
-#include "plugin/schema.h"
+#include "base/schema.h"
 
 #define CONFIG_VERSION 4
 #define CONFIG_DEFAULT_PATH "/etc/containerd/config.toml"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.h"
-#include "plugin/toml.h"
+#include "base/toml.h"
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugin/schema.h"
+#include "base/schema.h"
 #include "base/error.h"
 #include "base/time.h"
 #include "base/util.h"

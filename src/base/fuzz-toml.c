@@ -2,7 +2,7 @@
 
 /* Anything may be parsed or refused; what was parsed must survive writing and parsing again. */
 
-#include "plugin/toml.h"
+#include "base/toml.h"
 #include <stdint.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -6,7 +6,7 @@
  * preceded by an empty line; a header stands at the level of its parent's keys.
  */
 
-#include "plugin/toml-private.h"
+#include "base/toml-private.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "plugin/toml.h"
+#include "base/toml.h"
 
 /* How a table came to be decides what may be added to it (TOML v1.0, "Table" and "Inline Table"). */
 typedef enum {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.h"
+#include "base/schema.h"
 #include "base/time.h"
 #include "base/util.h"
-#include "plugin/schema.h"
 #include <string.h>
 
 #define END                                                                                                  \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugin/toml.h"
-#include "plugin/toml-private.h"
+#include "base/toml.h"
+#include "base/toml-private.h"
 #include <math.h>
 #include <string.h>
 

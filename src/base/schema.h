@@ -12,7 +12,7 @@
  * add to the default map. Threads: as toml.h.
  */
 
-#include "plugin/toml.h"
+#include "base/toml.h"
 
 typedef enum {
 	CONFIG_STRING,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.h"
-#include "plugin/toml-private.h"
+#include "base/toml-private.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
