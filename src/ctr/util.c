@@ -184,10 +184,16 @@ static bool is_map(const ProtobufCFieldDescriptor *f)
 	       g_str_has_suffix(((const ProtobufCMessageDescriptor *)f->descriptor)->short_name, "Entry");
 }
 
+/* What lies at an offset of a message; its type says that it is aligned. */
+static const void *at(const ProtobufCMessage *m, unsigned offset)
+{
+	return (const char *)m + offset;
+}
+
 static JsonObject *repeated_to_json(const ProtobufCFieldDescriptor *f, const ProtobufCMessage *m)
 {
-	size_t n = *(const size_t *)((const char *)m + f->quantifier_offset);
-	const char *data = *(const char *const *)((const char *)m + f->offset);
+	size_t n = *(const size_t *)at(m, f->quantifier_offset);
+	const char *data = *(const char *const *)at(m, f->offset);
 	if (n == 0)
 		return NULL;
 	bool map = is_map(f);
@@ -201,8 +207,8 @@ static JsonObject *repeated_to_json(const ProtobufCFieldDescriptor *f, const Pro
 		const ProtobufCMessage *e = *(const ProtobufCMessage *const *)p;
 		const ProtobufCFieldDescriptor *key = &e->descriptor->fields[0],
 		                               *value = &e->descriptor->fields[1];
-		json_object_object_add(out, *(const char *const *)((const char *)e + key->offset),
-		                       field_to_json(value, (const char *)e + value->offset));
+		json_object_object_add(out, *(const char *const *)at(e, key->offset),
+		                       field_to_json(value, at(e, value->offset)));
 	}
 	return out;
 }
@@ -223,12 +229,12 @@ JsonObject *message_to_json(const ProtobufCMessage *m)
 	JsonObject *out = json_object_new_object();
 	for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
-		const void *p = (const char *)m + f->offset;
+		const void *p = at(m, f->offset);
 		JsonObject *value = NULL;
 		if (f->label == PROTOBUF_C_LABEL_REPEATED)
 			value = repeated_to_json(f, m);
 		else if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
-		         *(const uint32_t *)((const char *)m + f->quantifier_offset) != f->id)
+		         *(const uint32_t *)at(m, f->quantifier_offset) != f->id)
 			value = NULL;
 		else if (!is_empty(f, p))
 			value = field_to_json(f, p);
