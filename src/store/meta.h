@@ -86,6 +86,7 @@ typedef enum {
 	META_BLOB = 6,
 	META_SNAPSHOT = 7,
 	META_IMAGE_ANNOTATIONS = 8,
+	META_MOUNT = 9,
 } MetaKind;
 /* Labels are strmaps (base/util.h), stored per object by its row's id. Deleting the object's row deletes its
  * labels. */

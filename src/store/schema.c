@@ -4,6 +4,7 @@
  * The tables of the metadata database.
  *
  *   namespace ── image, container, sandbox, lease ── lease_resource, blob, ingest, snapshot    by name (ns)
+ *   namespace ── mount ── mount_part
  *   label     ── every object's labels;  extension ── containers' and sandboxes' extensions    by (kind,
  * object)
  *
@@ -42,8 +43,8 @@
 	" BEGIN DELETE FROM label WHERE kind IN (" kinds ") AND object = OLD.id; END;"
 
 /* The kinds are MetaKind of meta.h: 1 namespace, 2 image, 3 container, 4 sandbox, 5 lease, 6 blob,
- * 7 snapshot, 8 annotations of an image's target. One line of SQL is one string: clang-format would join
- * them. */
+ * 7 snapshot, 8 annotations of an image's target, 9 mount. One line of SQL is one string: clang-format would
+ * join them. */
 // clang-format off
 static const char schema_1[] =
 	"CREATE TABLE namespace("
@@ -181,10 +182,41 @@ static const char schema_1[] =
 	") STRICT;"
 	"CREATE INDEX snapshot_parent ON snapshot(parent) WHERE parent IS NOT NULL;"
 	OBJECT_TRIGGERS("snapshot", "7");
+
+/* What the mount manager has activated. No trigger makes the namespace: upstream keeps its mounts in another
+ * database, and a namespace is not there because something is mounted in it. */
+static const char schema_2[] =
+	"CREATE TABLE mount("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT," // the directory t/<id> of the manager
+	" ns TEXT NOT NULL,"
+	" name TEXT NOT NULL,"
+	" lease TEXT," // the name of the lease that keeps it; need not exist
+	" active INTEGER NOT NULL DEFAULT 0," // 1: all is mounted; 0: somebody is at it, or was killed at it
+	" created INTEGER NOT NULL,"
+	" updated INTEGER NOT NULL,"
+	" UNIQUE (ns, name)"
+	") STRICT;"
+	"CREATE TRIGGER mount_maps AFTER DELETE ON mount"
+	" BEGIN DELETE FROM label WHERE kind = 9 AND object = OLD.id; END;"
+
+	"CREATE TABLE mount_part("
+	" mount INTEGER NOT NULL REFERENCES mount(id) ON DELETE CASCADE,"
+	" system INTEGER NOT NULL," // 0: done by the manager, 1: left for the caller
+	" position INTEGER NOT NULL,"
+	" type TEXT NOT NULL,"
+	" source TEXT NOT NULL,"
+	" target TEXT NOT NULL,"
+	" options TEXT NOT NULL," // JSON, an array of strings
+	" mounted INTEGER," // when; NULL: by the caller
+	" point TEXT," // where
+	" data TEXT," // JSON, what the handler wants known: an object of strings
+	" PRIMARY KEY (mount, system, position)"
+	") STRICT, WITHOUT ROWID;";
 // clang-format on
 
 static const char *const migrations[] = {
         schema_1,
+        schema_2,
 };
 
 CtrdErrorCode schema_error_class(int rc)

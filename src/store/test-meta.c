@@ -92,6 +92,49 @@ static void test_open_refused(void)
 	g_assert_true(tree_remove(dir, NULL));
 }
 
+/* What the first release wrote is there after the migrations, and what they added works. */
+static void test_migrate(void)
+{
+	g_autofree char *dir = g_dir_make_tmp("ctrd-store-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(dir, "meta.sqlite", NULL);
+	g_autoptr(GError) error = NULL;
+	sqlite3 *db;
+	g_assert_cmpint(sqlite3_open(path, &db), ==, SQLITE_OK);
+	g_assert_true(schema_migrate_to(db, path, 1, &error));
+	g_assert_cmpint(sqlite3_exec(db,
+	                             "INSERT INTO image(ns, name, digest, media_type, size, created, updated)"
+	                             " VALUES ('ns', 'old', 'd', 'm', 1, 1, 1);"
+	                             "INSERT INTO label VALUES (2, 1, 'k', 'v')",
+	                             NULL, NULL, NULL),
+	                ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_exec(db, "SELECT * FROM mount", NULL, NULL, NULL), ==, SQLITE_ERROR);
+	g_assert_true(schema_migrate(db, path, &error));
+	g_assert_no_error(error);
+	g_assert_cmpint(
+	        sqlite3_exec(db,
+	                     "PRAGMA foreign_keys = ON;"
+	                     "INSERT INTO mount(ns, name, created, updated) VALUES ('ns', 'm', 1, 1);"
+	                     "INSERT INTO mount_part VALUES (1, 0, 0, 't', 's', '', '[]', 1, '/p', NULL);"
+	                     "INSERT INTO label VALUES (9, 1, 'k', 'v');"
+	                     "DELETE FROM mount",
+	                     NULL, NULL, NULL),
+	        ==, SQLITE_OK);
+	sqlite3_stmt *stmt;
+	g_assert_cmpint(
+	        sqlite3_prepare_v2(db,
+	                           "SELECT (SELECT count(*) FROM mount_part), (SELECT count(*) FROM label),"
+	                           " (SELECT name FROM image)",
+	                           -1, &stmt, NULL),
+	        ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_step(stmt), ==, SQLITE_ROW);
+	g_assert_cmpint(sqlite3_column_int(stmt, 0), ==, 0);
+	g_assert_cmpint(sqlite3_column_int(stmt, 1), ==, 1);
+	g_assert_cmpstr((const char *)sqlite3_column_text(stmt, 2), ==, "old");
+	sqlite3_finalize(stmt);
+	g_assert_cmpint(sqlite3_close(db), ==, SQLITE_OK);
+	g_assert_true(tree_remove(dir, NULL));
+}
+
 /* A page in the middle is overwritten, and the last daemon did not end well: found at the start. */
 static void test_open_damaged(void)
 {
@@ -543,6 +586,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/meta/open", test_open);
 	g_test_add_func("/meta/open-refused", test_open_refused);
+	g_test_add_func("/meta/migrate", test_migrate);
 	g_test_add_func("/meta/open-damaged", test_open_damaged);
 	g_test_add_func("/meta/upstream-root", test_upstream_root);
 	g_test_add_func("/meta/update", test_update);
