@@ -35,6 +35,7 @@ typedef struct {
 	int event_fd;    // written by the boot and the shutdown thread when they end
 	int signal_fd;
 	int lock_fd;
+	bool reload_pending; // SIGHUP came before the daemon was up
 	GError *boot_error;
 } Daemon;
 
@@ -85,32 +86,59 @@ static void log_config_warnings(const Config *config)
 		log_warn(config_warnings(config)->pdata[i], NULL);
 }
 
+/* What reload itself applies; plugins name theirs. */
+static const char *const own_keys[] = {"debug.level", "debug.format", NULL};
+
+static char *join_keys(GPtrArray *keys)
+{
+	if (keys->len == 0)
+		return g_strdup("nothing");
+	g_autofree char **v = g_new0(char *, keys->len + 1);
+	memcpy(v, keys->pdata, keys->len * sizeof(char *));
+	return g_strjoinv(" ", v);
+}
+
+static void log_reload(const PluginReloadResult *result)
+{
+	g_autofree char *applied = join_keys(result->applied), *restart = join_keys(result->restart);
+	g_autofree char *failed = join_keys(result->failed);
+
+	log_info("configuration reloaded", "applied", applied, "needs_restart", restart,
+	         result->failed->len > 0 ? "failed" : NULL, failed, NULL);
+}
+
+/* All of a new configuration is checked before any of it is applied. */
+static Config *try_reload(Daemon *d, GError **error)
+{
+	g_autoptr(Config) fresh = daemon_config(d->options, error);
+	g_auto(PluginReloadResult) result = {0};
+
+	if (fresh == NULL || !config_check_timeouts(fresh, error) ||
+	    !daemon_setup_log(d->options, fresh, error))
+		return NULL;
+	if (!plugins_reload(d->set, d->latest, fresh, own_keys, &result, error)) {
+		daemon_setup_log(d->options, d->latest, NULL);
+		return NULL;
+	}
+	log_config_warnings(fresh);
+	log_reload(&result);
+	return g_steal_pointer(&fresh);
+}
+
 /* SIGHUP: what can change in a running daemon changes, and the log says what cannot. */
 static void reload(Daemon *d)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(Config) fresh = daemon_config(d->options, &error);
-	g_autoptr(GString) applied = g_string_new(NULL);
-	g_autoptr(GString) restart = g_string_new(NULL);
+	Config *fresh = try_reload(d, &error);
 
-	if (fresh == NULL || !daemon_setup_log(d->options, fresh, &error)) {
+	if (fresh == NULL) {
 		log_error_take(LOG_ERROR, g_steal_pointer(&error),
 		               "cannot reload the configuration, the present one stays", NULL);
 		return;
 	}
-	log_config_warnings(fresh);
-	g_autoptr(GPtrArray) keys = config_diff(d->latest, fresh);
-	for (guint i = 0; i < keys->len; i++) {
-		const char *key = keys->pdata[i];
-		bool now = strcmp(key, "debug.level") == 0 || strcmp(key, "debug.format") == 0;
-
-		g_string_append_printf(now ? applied : restart, " %s", key);
-	}
-	log_info("configuration reloaded", "applied", applied->len > 0 ? applied->str + 1 : "nothing",
-	         "needs_restart", restart->len > 0 ? restart->str + 1 : "nothing", NULL);
 	if (d->latest != d->config)
 		config_free(d->latest);
-	d->latest = g_steal_pointer(&fresh);
+	d->latest = fresh;
 }
 
 /* ---- start and end, each on a thread of its own ---- */
@@ -215,8 +243,10 @@ static const char *signal_name(int signal)
 static bool handle_signal(Daemon *d, int signal, bool running)
 {
 	log_debug("received signal", "signal", signal_name(signal), NULL);
-	if (signal == SIGHUP)
+	if (signal == SIGHUP && running)
 		reload(d);
+	else if (signal == SIGHUP)
+		d->reload_pending = true; // the plugins are on another thread still
 	else if (signal == SIGUSR1 && running)
 		daemon_log_calls(d->set);
 	else if (signal != SIGUSR1)
@@ -308,8 +338,11 @@ static int serve(Daemon *d, GError **error)
 	if (!run_boot(d, error))
 		_exit(1); // a plugin's init hangs: nothing can be closed in order
 	bool ok = d->boot_error == NULL && !cancel_is_set(d->cancel);
-	if (ok)
+	if (ok) {
 		announce(d);
+		if (d->reload_pending)
+			reload(d);
+	}
 	while (ok) {
 		int signal = wait_event(d, false, 0);
 

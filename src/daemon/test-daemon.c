@@ -171,12 +171,17 @@ static void test_reload(Daemon *d, const void *data)
 	kill(d->pid, SIGHUP);
 	wait_log(d->log, "\"applied\":\"debug.level debug.format\"", 1);
 	wait_log(d->log, "\"needs_restart\":\"oom_score\"", 1);
-	write_config(d, "root = 5");
+	write_config(
+	        d,
+	        "[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = 'x'\n[debug]\nlevel = 'info'");
 	kill(d->pid, SIGHUP);
 	wait_log(d->log, "cannot reload the configuration, the present one stays", 1);
-	write_config(d, "[debug]\nlevel = 'loud'");
+	write_config(d, "root = 5");
 	kill(d->pid, SIGHUP);
 	wait_log(d->log, "cannot reload the configuration, the present one stays", 2);
+	write_config(d, "[debug]\nlevel = 'loud'");
+	kill(d->pid, SIGHUP);
+	wait_log(d->log, "cannot reload the configuration, the present one stays", 3);
 	kill(d->pid, SIGTERM);
 	assert_exit(&d->pid, 0);
 }

@@ -572,33 +572,42 @@ static void diff_tables(const TomlValue *a, const TomlValue *b, const char *path
 
 static void diff_values(const TomlValue *a, const TomlValue *b, const char *path, GPtrArray *keys)
 {
-	if (a != NULL && b != NULL && toml_type(a) == TOML_TABLE && toml_type(b) == TOML_TABLE)
+	bool table_a = a != NULL && toml_type(a) == TOML_TABLE;
+	bool table_b = b != NULL && toml_type(b) == TOML_TABLE;
+
+	if ((table_a || a == NULL) && (table_b || b == NULL))
 		diff_tables(a, b, path, keys);
 	else if (a == NULL || b == NULL || !toml_equal(a, b))
 		g_ptr_array_add(keys, g_strdup(path));
 }
 
+/* NULL is a table without keys. */
 static void diff_tables(const TomlValue *a, const TomlValue *b, const char *path, GPtrArray *keys)
 {
-	for (size_t i = 0; i < toml_size(a); i++) {
+	for (size_t i = 0; a != NULL && i < toml_size(a); i++) {
 		const char *key = toml_key_at(a, i);
 		g_autofree char *sub = path[0] != '\0' ? g_strdup_printf("%s.%s", path, key) : g_strdup(key);
 
-		diff_values(toml_at(a, i), toml_get(b, key), sub, keys);
+		diff_values(toml_at(a, i), b != NULL ? toml_get(b, key) : NULL, sub, keys);
 	}
-	for (size_t i = 0; i < toml_size(b); i++) {
+	for (size_t i = 0; b != NULL && i < toml_size(b); i++) {
 		const char *key = toml_key_at(b, i);
 		g_autofree char *sub = path[0] != '\0' ? g_strdup_printf("%s.%s", path, key) : g_strdup(key);
 
-		if (toml_get(a, key) == NULL)
+		if (a == NULL || toml_get(a, key) == NULL)
 			diff_values(NULL, toml_at(b, i), sub, keys);
 	}
 }
 
-GPtrArray *config_diff(const Config *a, const Config *b)
+GPtrArray *config_diff_tables(const TomlValue *a, const TomlValue *b)
 {
 	GPtrArray *keys = g_ptr_array_new_with_free_func(g_free);
 
-	diff_tables(a->view, b->view, "", keys);
+	diff_tables(a, b, "", keys);
 	return keys;
+}
+
+GPtrArray *config_diff(const Config *a, const Config *b)
+{
+	return config_diff_tables(a->view, b->view);
 }

@@ -74,6 +74,8 @@ bool config_dump(Config *config, GString *out, GError **error);
 
 /* Dotted keys that differ between two configurations, for reload. GPtrArray of char *. */
 GPtrArray *config_diff(const Config *a, const Config *b);
+/* The same for two tables (NULL: an empty one). */
+GPtrArray *config_diff_tables(const TomlValue *a, const TomlValue *b);
 
 /* The declared sections of upstream's plugins (plugin/schemas.c); NULL for an unknown uri. */
 const ConfigSchema *config_schema(const char *uri);

@@ -12,12 +12,13 @@ typedef struct {
 } OfferedService;
 
 struct PluginSet {
-	GPtrArray *registered; // Plugin, owned, in order of registration
-	GPtrArray *ordered;    // Plugin, borrowed, in order of initialisation
-	GPtrArray *services;   // OfferedService
-	GPtrArray *views;      // TomlValue: the sections that init functions were given
-	GPtrArray *tickets;    // PluginReadiness
-	GPtrArray *proxies;    // ProxyRegistration
+	GPtrArray *registered;     // Plugin, owned, in order of registration
+	GPtrArray *ordered;        // Plugin, borrowed, in order of initialisation
+	GPtrArray *services;       // OfferedService
+	GPtrArray *views;          // TomlValue: the sections that init functions were given
+	GPtrArray *tickets;        // PluginReadiness
+	GPtrArray *proxies;        // ProxyRegistration
+	GHashTable *reload_failed; // set of Plugin: their last reload failed
 	PluginEnv env;
 	char *grpc_address, *ttrpc_address;
 	Lock lock; // guards n_unready

@@ -56,6 +56,7 @@ PluginSet *plugins_new(void)
 	set->views = g_ptr_array_new_with_free_func((GDestroyNotify)toml_free);
 	set->tickets = g_ptr_array_new_with_free_func(g_free);
 	set->proxies = g_ptr_array_new_with_free_func(g_free);
+	set->reload_failed = g_hash_table_new(NULL, NULL);
 	lock_init(&set->lock, "plugin-set", LOCK_RANK_PLUGIN);
 	cond_init(&set->ready);
 	return set;
@@ -71,6 +72,7 @@ void plugins_free(PluginSet *set)
 	g_ptr_array_unref(set->views);
 	g_ptr_array_unref(set->tickets);
 	g_ptr_array_unref(set->proxies);
+	g_hash_table_unref(set->reload_failed);
 	g_free(set->grpc_address);
 	g_free(set->ttrpc_address);
 	cond_destroy(&set->ready);

@@ -15,6 +15,10 @@
  * Threads: registering, starting and closing are for one thread (not the loop's: init may block). Afterwards
  * plugins_* lookups are for any thread: nothing changes any more.
  *
+ * Reload (SIGHUP): a plugin that can change in the running daemon names the keys and has a reload function;
+ * see PluginReload. A changed key that nobody names is logged with its whole name as one that needs a
+ * restart.
+ *
  * How to write one: a file src/daemon/plugins-<area>.c with an init function and a const PluginRegistration,
  * named in the list of src/daemon/builtins.c. Its section is declared in plugin/schemas.c and found by URI.
  */
@@ -63,6 +67,13 @@ typedef struct PluginInit PluginInit;
  * with an error; then close is not called. */
 typedef bool (*PluginInitFn)(PluginInit *init, void **ret_instance, GError **error);
 
+/* The configuration as it is now on disk, for a reload function and only while it runs: copy what is kept.
+ * Both have passed all checks that the start makes, the schema's validate too. */
+typedef struct {
+	const TomlValue *view; // the complete section; NULL where the plugin has no declared keys
+	const Config *config;  // all of it: config_view, config_timeout
+} PluginReload;
+
 typedef struct {
 	const char *type, *id;
 	const char *const *requires; // types, ended by NULL; NULL: none; "*" alone: all others
@@ -74,6 +85,14 @@ typedef struct {
 	/* Declared keys of [plugins."<uri>"]; NULL: config_schema(uri). */
 	const ConfigSchema *schema;
 	void *data; // for init: plugin_data()
+	/* SIGHUP: keys below are different now (or the last reload of this plugin failed). Runs on the main
+	 * thread while calls are served: it takes the plugin's own locks, and is quick, since signals wait
+	 * for it. An error is logged and leaves the plugin as it was; it is tried again with the next SIGHUP.
+	 * Only for plugins that came up. NULL: all changes need a restart. */
+	bool (*reload)(void *instance, const PluginReload *fresh, GError **error);
+	/* Which keys that function applies, ended by NULL: "interval" of the section, a table means all that
+	 * is in it ("registry"); and those of the top level ("timeouts.io.containerd.timeout.task.state"). */
+	const char *const *reload_keys, *const *reload_top_keys;
 } PluginRegistration;
 
 /* ---- for init functions ---- */
@@ -207,6 +226,19 @@ bool plugins_start(PluginSet *set, GError **error);
 /* Waits until all readiness is given; false where cancel ended the wait. */
 bool plugins_wait_ready(PluginSet *set, Cancel *cancel, GError **error);
 void plugins_close(PluginSet *set);
+
+/* What a reload did, as whole dotted keys (char *). */
+typedef struct {
+	GPtrArray *applied, *restart, *failed;
+} PluginReloadResult;
+void plugin_reload_result_clear(PluginReloadResult *result);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PluginReloadResult, plugin_reload_result_clear)
+/* After plugins_start. Checks all sections of the new configuration (false: one is wrong, and nothing has
+ * changed), then calls the reload function of each plugin of which a key differs from old. A top-level key
+ * that no plugin names is in restart, but those in own_keys (ended by NULL), which the caller applies itself.
+ */
+bool plugins_reload(PluginSet *set, Config *old, Config *fresh, const char *const *own_keys,
+                    PluginReloadResult *ret, GError **error);
 
 /* In order of initialisation, without the disabled ones: what introspection lists. Borrowed. */
 const GPtrArray *plugins_all(const PluginSet *set);

@@ -499,6 +499,123 @@ static void test_skip_text(Fixture *f, const void *data)
 	finish(f);
 }
 
+/* ---- reload ---- */
+
+static const ConfigKey reload_table[] = {{"path", CONFIG_STRING}, {.name = NULL}};
+static const ConfigKey reload_keys[] = {
+        {"interval", CONFIG_DURATION, "'10s'"},
+        {"fixed", CONFIG_INT},
+        {"table", CONFIG_TABLE, .keys = reload_table},
+        {.name = NULL},
+};
+
+static bool even_only(TomlValue *view, GPtrArray *deprecations, GError **error)
+{
+	return conf_int(view, "fixed") % 2 == 0 ||
+	       error_set_class(error, CTRD_ERR_INVALID_ARGUMENT, "fixed is odd");
+}
+
+static const ConfigSchema reload_schema = {.uri = "r.v1.r", .keys = reload_keys, .validate = even_only};
+static const ConfigSchema broken_schema = {.uri = "s.v1.s", .keys = reload_keys};
+
+static bool reload_traced(void *instance, const PluginReload *fresh, GError **error)
+{
+	g_string_append_printf(trace, "reload %s %d %s %d\n", (char *)instance,
+	                       (int)(conf_duration(fresh->view, "interval") / 1000000000),
+	                       conf_string(fresh->view, "table.path"),
+	                       (int)(config_timeout(fresh->config, "a.b") / 1000000000));
+	return strcmp(conf_string(fresh->view, "table.path"), "/bad") != 0 ||
+	       error_set(error, CTRD_ERR_UNKNOWN, "no such directory");
+}
+
+static char *joined(GPtrArray *keys)
+{
+	g_ptr_array_add(keys, NULL);
+	return g_strjoinv(" ", (char **)keys->pdata);
+}
+
+/* Reloads with this configuration, which is then the old one. */
+static void assert_reload(Fixture *f, Config **old, const char *text, const char *applied,
+                          const char *restart, const char *failed)
+{
+	g_autoptr(GError) error = NULL;
+	g_auto(PluginReloadResult) result = {0};
+	g_autoptr(Config) fresh = config_new();
+	const char *const own[] = {"debug.level", NULL};
+
+	g_assert_true(config_load_data(fresh, text, strlen(text), "c.toml", &error));
+	g_assert_true(plugins_reload(f->set, *old, fresh, own, &result, &error));
+	g_assert_no_error(error);
+	g_autofree char *a = joined(result.applied), *r = joined(result.restart), *x = joined(result.failed);
+	g_assert_cmpstr(a, ==, applied);
+	g_assert_cmpstr(r, ==, restart);
+	g_assert_cmpstr(x, ==, failed);
+	config_free(*old);
+	*old = g_steal_pointer(&fresh);
+}
+
+static void assert_bad_reload(Fixture *f, Config *old, const char *text, const char *message)
+{
+	g_autoptr(GError) error = NULL;
+	g_auto(PluginReloadResult) result = {0};
+	g_autoptr(Config) fresh = config_new();
+
+	g_assert_true(config_load_data(fresh, text, strlen(text), "c.toml", &error));
+	g_assert_false(plugins_reload(f->set, old, fresh, NULL, &result, &error));
+	g_assert_cmpstr(error->message, ==, message);
+}
+
+static void test_reload(Fixture *f, const void *data)
+{
+	const char *const claims[] = {"interval", "table", NULL}, *const top[] = {"timeouts.a", NULL};
+	const PluginRegistration r =
+	        PLUGIN("r.v1", "r", init_ok, .reload = reload_traced, .reload_keys = claims,
+	               .reload_top_keys = top, .schema = &reload_schema);
+	const PluginRegistration broken = PLUGIN("s.v1", "s", init_fail, .reload = reload_traced,
+	                                         .reload_keys = claims, .schema = &broken_schema);
+	Config *old = config_new();
+
+	plugins_register(f->set, &r);
+	plugins_register(f->set, &broken);
+	init_all(f);
+	g_string_truncate(trace, 0);
+	// Nothing has changed: nobody is called.
+	assert_reload(f, &old, "version = 4", "", "", "");
+	g_assert_cmpstr(trace->str, ==, "");
+	// Keys of the section and of the top level, in one call; what nobody names needs a restart.
+	assert_reload(
+	        f, &old,
+	        "version = 4\nroot = '/r'\n[debug]\nlevel = 'debug'\n[timeouts]\n'a.b' = '7s'\n"
+	        "[plugins.'r.v1.r']\ninterval = '3s'\nfixed = 2\ntable.path = '/x'\n[plugins.nobody]\nk = 1",
+	        "debug.level plugins.r.v1.r.interval plugins.r.v1.r.table.path timeouts.a.b",
+	        "plugins.r.v1.r.fixed root plugins.nobody.k", "");
+	g_assert_cmpstr(trace->str, ==, "reload r 3 /x 7\n");
+	// The same default written out is no change.
+	g_string_truncate(trace, 0);
+	assert_reload(f, &old,
+	              "version = 4\n[plugins.'r.v1.r']\ninterval = '3s'\ntable.path = '/bad'\nfixed = 0\n",
+	              "debug.level", "plugins.r.v1.r.fixed root plugins.nobody.k",
+	              "plugins.r.v1.r.table.path timeouts.a.b");
+	// What failed is tried again, although the file is the same.
+	assert_reload(f, &old,
+	              "version = 4\n[plugins.'r.v1.r']\ninterval = '3s'\ntable.path = '/bad'\nfixed = 0\n",
+	              "", "", "");
+	assert_reload(f, &old, "version = 4\n[plugins.'r.v1.r']\ninterval = '3s'\n",
+	              "plugins.r.v1.r.table.path", "", "");
+	g_assert_cmpstr(trace->str, ==, "reload r 3 /bad 1\nreload r 3 /bad 1\nreload r 3  1\n");
+	// A mistake anywhere changes nothing anywhere.
+	g_string_truncate(trace, 0);
+	assert_bad_reload(f, old, "version = 4\n[plugins.'r.v1.r']\ninterval = '4s'\nfixed = 3\n",
+	                  "invalid configuration of plugin \"r.v1.r\": fixed is odd: invalid argument");
+	assert_bad_reload(
+	        f, old, "version = 4\n[plugins.'r.v1.r']\ninterval = '4s'\n[plugins.'s.v1.s']\nfixed = 'x'\n",
+	        "invalid configuration of plugin \"s.v1.s\": c.toml:5: \"fixed\" must be an integer, "
+	        "not a string");
+	g_assert_cmpstr(trace->str, ==, "");
+	config_free(old);
+	finish(f);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -520,5 +637,6 @@ int main(int argc, char **argv)
 	ADD("proxy-names", test_proxy_names);
 	ADD("unknown-section", test_unknown_section);
 	ADD("skip-text", test_skip_text);
+	ADD("reload", test_reload);
 	return g_test_run();
 }
