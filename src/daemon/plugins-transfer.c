@@ -112,6 +112,15 @@ static bool add_default(PluginInit *init, const Metadata *m, GPtrArray *platform
 	return true;
 }
 
+/* Upstream has these fixed; [timeouts] is where it keeps others. 0: not set. Values were checked at start. */
+static int64_t registry_timeout(PluginInit *init, const char *what)
+{
+	const TomlValue *timeouts = conf_table(plugin_daemon_config(init), "timeouts");
+	g_autofree char *key = g_strconcat("io.containerd.timeout.registry.", what, NULL);
+	const TomlValue *value = timeouts != NULL ? toml_get(timeouts, key) : NULL;
+	return value != NULL ? MAX(plugin_timeout(init, key), 0) : 0;
+}
+
 static bool transfer_init(PluginInit *init, void **ret, GError **error)
 {
 	TomlValue *config = plugin_config(init);
@@ -132,6 +141,12 @@ static bool transfer_init(PluginInit *init, void **ret, GError **error)
 	                (unsigned)CLAMP(conf_int(config, "max_concurrent_downloads"), 0, 1024),
 	        .max_concurrent_uploads =
 	                (unsigned)CLAMP(conf_int(config, "max_concurrent_uploaded_layers"), 0, 1024),
+	        .http =
+	                {
+	                        .dial_timeout_ns = registry_timeout(init, "dial"),
+	                        .response_timeout_ns = registry_timeout(init, "response"),
+	                        .stall_timeout_ns = registry_timeout(init, "stall"),
+	                },
 	};
 	*ret = transfer_new(&tc);
 	return true;

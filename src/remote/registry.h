@@ -35,6 +35,7 @@ typedef struct {
 	 */
 	bool http_fallback;
 	atomic_bool fell_back;  // it turned out so
+	atomic_bool lied;       // sent content with another digest: asked last
 	Authorizer *authorizer; // NULL: never authorized
 } RegistryHost;
 RegistryHost *registry_host_new(const char *scheme, const char *host, const char *path,

@@ -264,7 +264,7 @@ static bool wants_retry(Request *req, HttpResponse *resp, int previous_status, C
 	case 503:
 	case 504:
 		*ret_wait = true;
-		return last_host && previous_status != status;
+		return last_host;
 	default:
 		return false;
 	}

@@ -3,6 +3,7 @@
 
 /* One request to one host, with authorization, redirects and retries: what resolve, fetch and push share. */
 
+#include "loop/lock.h"
 #include "oci/reference.h"
 #include "remote/resolver.h"
 
@@ -16,6 +17,8 @@ struct Resolver {
 	char **headers;
 	const HttpTrace *trace;
 	char *scope_pull, *scope_push;
+	Lock lock;
+	GHashTable *sources; // digest -> RegistryHost* that sent it last; under the lock
 };
 
 typedef struct {

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "loop/lock.h"
 #include "oci/media-types.h"
 #include "remote/registry-error.h"
 #include "remote/resolver-private.h"
@@ -28,6 +29,8 @@ Resolver *resolver_new(const ResolverOptions *options, const char *ref, GError *
 	r->trace = options->trace;
 	r->scope_pull = g_strdup_printf("repository:%s:pull", ref_spec_path(&r->spec));
 	r->scope_push = g_strdup_printf("repository:%s:pull,push", ref_spec_path(&r->spec));
+	lock_init(&r->lock, "resolver", LOCK_RANK_LEAF);
+	r->sources = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	r->hosts = options->hosts(r->name, options->hosts_data, error);
 	return r->hosts != NULL ? g_steal_pointer(&r) : NULL;
 }
@@ -40,6 +43,10 @@ void resolver_free(Resolver *r)
 	ref_spec_clear(&r->spec);
 	g_free(r->name);
 	g_free(r->repository);
+	if (r->sources != NULL) {
+		g_hash_table_unref(r->sources);
+		lock_destroy(&r->lock);
+	}
 	if (r->hosts != NULL)
 		g_ptr_array_unref(r->hosts);
 	g_strfreev(r->headers);
@@ -153,7 +160,8 @@ static bool resolve_by_get(Resolve *c, RegistryHost *host, const char *const *pa
 	return true;
 }
 
-/* true: done, or *error says why nothing more is to be tried; false: the next host. */
+/* true: done, or *error says why nothing more is to be tried; false: the next host. A host that makes no
+ * sense is like one that is down. */
 static bool resolve_on(Resolve *c, RegistryHost *host, const char *const *parts, bool last_host,
                        GError **error)
 {
@@ -180,23 +188,27 @@ static bool resolve_on(Resolve *c, RegistryHost *host, const char *const *parts,
 		return false;
 	}
 	if (status > 299) {
-		registry_error_response(resp, NULL, error);
-		return true;
+		registry_error_response(resp, NULL, &e);
+		best_error(&c->best, 3, &e);
+		return false;
 	}
 	int64_t size = http_content_length(resp);
 	g_autofree char *media_type = media_type_of(resp);
 	g_autofree char *digest = *c->digest != '\0' ? g_strdup(c->digest) : NULL;
 	const char *said = http_header(resp, "Docker-Content-Digest");
 	if (digest == NULL && !str_empty(said) && size != -1) {
-		if (!digest_validate(said, error)) {
-			error_prefix(error, "%s in header not a valid digest", Q(said));
-			return true;
+		if (!digest_validate(said, &e)) {
+			error_prefix(&e, "%s in header not a valid digest", Q(said));
+			best_error(&c->best, 3, &e);
+			return false;
 		}
 		digest = g_strdup(said);
 	}
 	if ((digest == NULL || size == -1) &&
-	    !resolve_by_get(c, host, parts, &digest, &media_type, &size, error))
-		return true;
+	    !resolve_by_get(c, host, parts, &digest, &media_type, &size, &e)) {
+		best_error(&c->best, 3, &e);
+		return false;
+	}
 	if (size > REMOTE_MANIFEST_MAX) {
 		error_set_class(&e, CTRD_ERR_NOT_FOUND, "rejecting %" PRId64 " byte manifest for %s", size,
 		                c->r->ref);
@@ -263,9 +275,12 @@ typedef struct {
 	Resolver *r;
 	Cancel *cancel;
 	const Descriptor *desc;
-	int64_t offset; // of the next byte the sink wants
-	int64_t skip;   // bytes of the present body before it
-	bool stalled;   // it ended for coming too slowly
+	GPtrArray *hosts; // that may be asked, in order; RegistryHost*
+	guint first;      // the one to begin with
+	int64_t offset;   // of the next byte the sink wants
+	int64_t skip;     // bytes of the present body before it
+	bool stalled;     // it ended for coming too slowly
+	bool no_range;    // a range was asked for and another came
 	ByteSink sink;
 	void *data;
 	Decompressor *decoder; // the server encoded the content
@@ -321,6 +336,7 @@ static bool check_range(Fetch *f, HttpResponse *resp, GError **error)
 	g_autofree char *wanted = g_strdup_printf("bytes %" PRId64 "-", f->offset);
 	if (range == NULL ? f->offset == 0 : g_str_has_prefix(range, wanted))
 		return true;
+	f->no_range = true;
 	return error_set(error, CTRD_ERR_UNKNOWN, "unhandled content range in response: %s",
 	                 str_or(range, ""));
 }
@@ -351,7 +367,7 @@ static bool fetch_once(Fetch *f, Request *req, bool last_host, bool *ret_opened,
 	                                  : g_strconcat(f->desc->media_type, ", */*", NULL);
 	request_header(req, "Accept", accept);
 	request_header(req, "Accept-Encoding", "identity"); // what is stored, byte for byte
-	if (f->offset > 0) {
+	if (f->offset > 0 && !f->no_range) {
 		g_autofree char *range = g_strdup_printf("bytes=%" PRId64 "-", f->offset);
 		request_header(req, "Range", range);
 	}
@@ -366,29 +382,56 @@ static bool fetch_once(Fetch *f, Request *req, bool last_host, bool *ret_opened,
 	}
 	if (http_status(resp) > 299)
 		return registry_error_response(resp, NULL, error);
-	if (!check_range(f, resp, error) || !set_decoder(f, resp, error))
+	bool had_range = f->offset > 0 && !f->no_range;
+	if (!check_range(f, resp, error)) {
+		*ret_opened = *ret_again = had_range; // without a range it may know better
+		return false;
+	}
+	if (!set_decoder(f, resp, error))
 		return false;
 	*ret_opened = true;
-	if (http_body(resp, on_content, f, &failure, error))
-		return true;
+	if (http_body(resp, on_content, f, &failure, error)) {
+		if (f->offset >= f->desc->size)
+			return true;
+		/* it ended as it said, and too early: as if it had broken */
+		*ret_again = true;
+		return error_set(error, CTRD_ERR_UNKNOWN,
+		                 "short read: expected %" PRId64 " bytes but got %" PRId64 ": unexpected EOF",
+		                 f->desc->size, f->offset);
+	}
 	*ret_again = failure == HTTP_CLOSED || failure == HTTP_TIMEOUT;
 	f->stalled = failure == HTTP_TIMEOUT;
 	return false;
 }
 
-/* Tries each host; *ret_again as above. */
+/* Where the content comes from: for resolver_distrust. */
+static void note_source(Fetch *f, RegistryHost *host)
+{
+	LOCK_SCOPE(&f->r->lock);
+	g_hash_table_insert(f->r->sources, g_strdup(f->desc->digest), host);
+}
+
+/* Tries each host, beginning with the one that was good last; *ret_again as above. One that breaks without
+ * having brought anything is not the first to be asked again. */
 static bool fetch_from_hosts(Fetch *f, const char *place, bool *ret_again, GError **error)
 {
 	const char *const parts[] = {place, f->desc->digest, NULL};
 	g_autoptr(GError) first = NULL;
-	for (guint i = 0; i < f->r->hosts->len; i++) {
-		g_autoptr(Request) req = request_new(f->r, f->r->hosts->pdata[i], "GET", parts);
+	for (guint n = 0; n < f->hosts->len; n++) {
+		guint i = (f->first + n) % f->hosts->len;
+		g_autoptr(Request) req = request_new(f->r, f->hosts->pdata[i], "GET", parts);
 		request_scope(req, f->r->scope_pull);
 		g_autoptr(GError) e = NULL;
 		bool opened = false;
-		if (fetch_once(f, req, i + 1 == f->r->hosts->len, &opened, ret_again, &e))
+		int64_t before = f->offset;
+		bool ok = fetch_once(f, req, n + 1 == f->hosts->len, &opened, ret_again, &e);
+		if (opened)
+			note_source(f, f->hosts->pdata[i]);
+		if (ok)
 			return true;
 		if (opened || error_is(e, CTRD_ERR_CANCELED)) {
+			bool brought = f->offset > before && !f->stalled;
+			f->first = brought || f->no_range ? i : (i + 1) % f->hosts->len;
 			g_propagate_error(error, g_steal_pointer(&e));
 			return false;
 		}
@@ -443,15 +486,35 @@ static bool fetch_try(Fetch *f, bool *ret_again, GError **error)
 	return fetch_from_hosts(f, manifest ? "manifests" : "blobs", ret_again, error);
 }
 
+/* Those that lied come last. */
+static GPtrArray *trusted_first(Resolver *r)
+{
+	g_autoptr(GPtrArray) all = hosts_with(r, REGISTRY_PULL);
+	GPtrArray *sorted = g_ptr_array_new();
+	for (int lied = 0; lied < 2; lied++)
+		for (guint i = 0; i < all->len; i++)
+			if (atomic_load(&((RegistryHost *)all->pdata[i])->lied) == (lied == 1))
+				g_ptr_array_add(sorted, all->pdata[i]);
+	return sorted;
+}
+
 bool resolver_fetch(Resolver *r, Cancel *cancel, const Descriptor *desc, int64_t offset, ByteSink sink,
                     void *data, GError **error)
 {
 	if (!digest_validate(desc->digest, error))
 		return false;
-	g_autoptr(GPtrArray) hosts = hosts_with(r, REGISTRY_PULL);
+	g_autoptr(GPtrArray) hosts = trusted_first(r);
 	if (hosts->len == 0)
 		return error_set_class(error, CTRD_ERR_NOT_FOUND, "no pull hosts");
-	Fetch f = {.r = r, .cancel = cancel, .desc = desc, .offset = offset, .sink = sink, .data = data};
+	Fetch f = {
+	        .r = r,
+	        .cancel = cancel,
+	        .desc = desc,
+	        .hosts = hosts,
+	        .offset = offset,
+	        .sink = sink,
+	        .data = data,
+	};
 	bool ok = desc->size > 0 && offset >= desc->size;
 	for (int stalled = 0; !ok;) {
 		g_autoptr(GError) e = NULL;
@@ -473,9 +536,24 @@ bool resolver_fetch(Resolver *r, Cancel *cancel, const Descriptor *desc, int64_t
 		}
 	}
 	g_clear_pointer(&f.decoder, decompressor_free);
-	if (ok && f.offset < desc->size)
-		return error_set(error, CTRD_ERR_UNKNOWN,
-		                 "short read: expected %" PRId64 " bytes but got %" PRId64 ": unexpected EOF",
-		                 desc->size - offset, f.offset - offset);
 	return ok;
+}
+
+bool resolver_distrust(Resolver *r, const char *digest)
+{
+	RegistryHost *host;
+	{
+		LOCK_SCOPE(&r->lock);
+		host = g_hash_table_lookup(r->sources, digest);
+	}
+	if (host == NULL || atomic_exchange(&host->lied, true))
+		return false;
+	log_warn("a registry's content is not what was asked for", "host", host->host, "digest", digest,
+	         NULL);
+	for (guint i = 0; i < r->hosts->len; i++) {
+		RegistryHost *h = r->hosts->pdata[i];
+		if ((h->capabilities & REGISTRY_PULL) != 0 && !atomic_load(&h->lied))
+			return true;
+	}
+	return false;
 }

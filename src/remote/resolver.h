@@ -43,11 +43,16 @@ bool resolver_resolve(Resolver *r, Cancel *cancel, Descriptor *ret, GError **err
 
 /* The bytes of a blob or manifest from offset to desc->size (all of it where size is 0), in order; a
  * connection that breaks is resumed with a range, up to 3 times without progress. The bytes are not verified
- * here. More bytes than desc->size never reach the sink: FAILED_PRECONDITION. Fewer: `short read: expected N
- * bytes but got M: unexpected EOF`. Foreign URLs of the descriptor are tried first, without any of our
- * headers. Where no host has it: NOT_FOUND. */
+ * here. More bytes than desc->size never reach the sink: FAILED_PRECONDITION. Fewer are as a broken
+ * connection, in the end `short read: expected N bytes but got M: unexpected EOF`. A host that breaks without
+ * having brought anything gives way to the next. Foreign URLs of the descriptor are tried first, without any
+ * of our headers. Where no host has it: NOT_FOUND. */
 bool resolver_fetch(Resolver *r, Cancel *cancel, const Descriptor *desc, int64_t offset, ByteSink sink,
                     void *data, GError **error);
+
+/* What resolver_fetch brought for the digest was wrong: the host that sent it is asked last from now on.
+ * true: there is another one to try. */
+bool resolver_distrust(Resolver *r, const char *digest);
 
 /* Where the bytes of a push come from; asked again from the start when the request is repeated. */
 typedef ssize_t (*PushSource)(void *data, void *buf, size_t len, int64_t offset, GError **error);

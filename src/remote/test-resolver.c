@@ -126,7 +126,8 @@ static void serve_blob(TestRequest *r, World *w)
 		test_reply(r, 200, "", w->blob, 1000);
 	else if (mode(w, "trickle")) {
 		test_raw_text(r, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BLOB_SIZE);
-		for (int i = 0; i < 200 && !test_server_stopping(r->server) && test_raw(r, w->blob, 1); i++)
+		for (int i = 0; i < 200 && !test_server_stopping(r->server) && test_raw(r, w->blob + i, 1);
+		     i++)
 			g_usleep(10000);
 		r->close = true;
 	} else if (mode(w, "gzip"))
@@ -280,7 +281,7 @@ static void test_resolve(void)
 	resolves("429-twice", 3);
 	resolves("closed-once", 2);
 	resolve_fails("missing", 1, CTRD_ERR_NOT_FOUND, "HOST/a/b:c: not found");
-	resolve_fails("500", 2, CTRD_ERR_UNKNOWN,
+	resolve_fails("500", 5, CTRD_ERR_UNKNOWN,
 	              "unexpected status from HEAD request to http://HOST/v2/a/b/manifests/c: 500 Internal "
 	              "Server Error");
 	resolve_fails("403", 2, CTRD_ERR_UNKNOWN,
@@ -364,14 +365,86 @@ static void test_fetch(void)
 	fetch("no-range", 0, 2, NULL);
 	fetch("no-range", 80000, 2, NULL);
 	fetch("cut-dead", 0, 5, "unexpected EOF");
-	fetch("lying-range", 0, 2,
+	fetch("lying-range", 0, 3,
 	      "httpReadSeeker: failed open: unhandled content range in response: bytes 5-9/10");
 	fetch("endless", 0, 1, "content of DIGEST is longer than its 300000 bytes: failed precondition");
-	fetch("short", 0, 1, "short read: expected 300000 bytes but got 1000: unexpected EOF");
+	fetch("short", 0, 5, "short read: expected 300000 bytes but got 1000: unexpected EOF");
 	fetch("gzip", 0, 1, "httpReadSeeker: failed open: unsupported Content-Encoding algorithm: br");
 	fetch("missing", 0, 1,
 	      "httpReadSeeker: failed open: could not fetch content descriptor DIGEST (x/layer) from remote: "
 	      "not found");
+}
+
+/* ---- Mirrors ---- */
+
+static GPtrArray *two_hosts(const char *name, void *data, GError **error)
+{
+	World *const *worlds = data;
+	GPtrArray *hosts = g_ptr_array_new_with_free_func((GDestroyNotify)registry_host_free);
+	for (int i = 0; i < 2; i++)
+		g_ptr_array_add(hosts, registry_host_new("http", test_server_host(worlds[i]->s), "/v2",
+		                                         REGISTRY_ALL));
+	return hosts;
+}
+
+/* The first of two mirrors goes wrong in the middle: the second goes on where it stopped. */
+static void mirrored(const char *how, unsigned first, unsigned second)
+{
+	World a, b;
+	world_init(&a, how);
+	world_init(&b, "ok");
+	World *worlds[] = {&a, &b};
+	HttpLimits limits = {.stall_timeout_ns = 200 * NS_PER_MS, .stall_bytes = 1000};
+	g_autoptr(HttpClient) http = http_client_new(&limits);
+	ResolverOptions o = {.http = http, .hosts = two_hosts, .hosts_data = worlds};
+	g_autoptr(GError) error = NULL;
+	Resolver *r = resolver_new(&o, "example.com/a/b:c", &error);
+	g_assert_no_error(error);
+	Descriptor desc = {.media_type = (char *)"x/layer", .digest = a.digest, .size = BLOB_SIZE};
+	g_autoptr(GString) got = g_string_new(NULL);
+	resolver_fetch(r, NULL, &desc, 0, sink, got, &error);
+	g_assert_no_error(error);
+	g_assert_cmpmem(got->str, (int)got->len, b.blob, BLOB_SIZE);
+	g_assert_cmpuint(test_server_requests(a.s), ==, first);
+	g_assert_cmpuint(test_server_requests(b.s), ==, second);
+	resolver_free(r);
+	world_clear(&a);
+	world_clear(&b);
+}
+
+static void test_mirrors(void)
+{
+	mirrored("missing", 1, 1);
+	mirrored("cut", 5, 0);
+	mirrored("cut-dead", 2, 1);
+	mirrored("short", 2, 1);
+	mirrored("trickle", 1, 1);
+	mirrored("lying-range", 3, 1);
+}
+
+/* A host whose content turned out to be wrong is not the first to be asked again. */
+static void test_distrust(void)
+{
+	World a, b;
+	world_init(&a, "ok");
+	world_init(&b, "ok");
+	World *worlds[] = {&a, &b};
+	g_autoptr(HttpClient) http = http_client_new(NULL);
+	ResolverOptions o = {.http = http, .hosts = two_hosts, .hosts_data = worlds};
+	g_autoptr(GError) error = NULL;
+	Resolver *r = resolver_new(&o, "example.com/a/b:c", &error);
+	g_assert_no_error(error);
+	Descriptor desc = {.media_type = (char *)"x/layer", .digest = a.digest, .size = BLOB_SIZE};
+	g_assert_false(resolver_distrust(r, a.digest)); // nothing came yet
+	for (unsigned i = 0; i < 2; i++) {
+		g_autoptr(GString) got = g_string_new(NULL);
+		g_assert_true(resolver_fetch(r, NULL, &desc, 0, sink, got, &error));
+		g_assert_cmpuint(test_server_requests(b.s), ==, i);
+		g_assert_cmpint(resolver_distrust(r, a.digest), ==, i == 0);
+	}
+	resolver_free(r);
+	world_clear(&a);
+	world_clear(&b);
 }
 
 static void test_slow(void)
@@ -508,6 +581,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/resolver/resolve", test_resolve);
 	g_test_add_func("/resolver/fallback", test_fallback);
 	g_test_add_func("/resolver/fetch", test_fetch);
+	g_test_add_func("/resolver/mirrors", test_mirrors);
+	g_test_add_func("/resolver/distrust", test_distrust);
 	g_test_add_func("/resolver/slow", test_slow);
 	g_test_add_func("/resolver/foreign", test_foreign);
 	g_test_add_func("/resolver/cancel", test_cancel);

@@ -25,6 +25,7 @@ typedef struct {
 	ByteSink tee;
 	void *tee_data;
 	GByteArray *document; // a manifest or index is kept, for its labels
+	bool wrong;           // the bytes are not those of the digest
 	FetchResult *ret;
 } Fetch;
 
@@ -126,6 +127,7 @@ static bool download(Fetch *f, GError **error)
 		return false;
 	bool ok = resolver_fetch(op->resolver, op->ctx.cancel, desc, f->offset, on_bytes, f, error);
 	semaphore_release(op->t->downloads);
+	f->wrong = !ok && error != NULL && error_is(*error, CTRD_ERR_FAILED_PRECONDITION);
 	return ok || error_prefix(error, "failed to copy");
 }
 
@@ -140,12 +142,7 @@ static bool commit(Fetch *f, const char *ref, GError **error)
 		return true;
 	if (error_is(e, CTRD_ERR_ALREADY_EXISTS))
 		return label_source(op, f->desc, error);
-	if (!good) {
-		/* the bytes are wrong: the next try must not resume after them */
-		g_clear_pointer(&f->writer, content_writer_close);
-		Ctx ctx = operation_cleanup_ctx(op);
-		content_abort(op->t->config.content, &ctx, ref, NULL);
-	}
+	f->wrong = !good;
 	g_autofree char *quoted = go_quote(ref);
 	error_prefix(&e, "failed commit on ref %s", quoted);
 	g_propagate_error(error, g_steal_pointer(&e));
@@ -184,6 +181,21 @@ static bool fetch_with_writer(Fetch *f, const char *ref, GError **error)
 	return (f->offset == f->desc->size || download(f, error)) && commit(f, ref, error);
 }
 
+/* The bytes are wrong: the next try must not resume after them. true: another registry may have better ones.
+ */
+static bool drop_wrong(Fetch *f, const char *ref)
+{
+	Operation *op = f->op;
+	Ctx ctx = operation_cleanup_ctx(op);
+	content_abort(op->t->config.content, &ctx, ref, NULL);
+	if (op->resolver == NULL || !resolver_distrust(op->resolver, f->desc->digest))
+		return false;
+	f->tee = NULL; // it has seen them
+	f->wrong = f->ret->teed = false;
+	g_clear_error(&f->ret->tee_failed);
+	return true;
+}
+
 static bool fetch_locked(Fetch *f, GError **error)
 {
 	Operation *op = f->op;
@@ -206,8 +218,12 @@ static bool fetch_locked(Fetch *f, GError **error)
 		g_propagate_error(error, g_steal_pointer(&e));
 		return false;
 	}
-	bool ok = fetch_with_writer(f, ref, error);
+	bool ok = fetch_with_writer(f, ref, &e);
 	g_clear_pointer(&f->writer, content_writer_close);
+	if (!ok && f->wrong && drop_wrong(f, ref))
+		return fetch_locked(f, error);
+	if (!ok)
+		g_propagate_error(error, g_steal_pointer(&e));
 	if (ok)
 		progress_complete(op->progress, f->desc);
 	return ok;

@@ -5,6 +5,8 @@
 #   CTRD_DAEMON_DIR   folder of the daemon and shim under test; default $CTRD_BUILD/bin
 #   CTRD_RUNTIME      runc (default) or crun
 #   CTRD_SNAPSHOTTER  overlayfs (default) or native
+#
+# A test file may set extra_config, which daemon_start appends to the configuration.
 
 ours=$CTRD_BUILD/bin
 daemon_dir=${CTRD_DAEMON_DIR:-$ours}
@@ -28,6 +30,7 @@ daemon_start() {
 		[debug]
 		level = "debug"
 	TOML
+	[ -z "${extra_config:-}" ] || echo "$extra_config" >>"$dir/config.toml"
 	# crun refuses a hybrid cgroup hierarchy: hide its second half from this daemon
 	unshare -m --propagation private sh -c '
 		umount /sys/fs/cgroup/unified 2>/dev/null && mount -t tmpfs tmpfs /sys/fs/cgroup/unified
@@ -155,4 +158,34 @@ registry_start() {
 	done
 	tail -5 "$dir/registry.log" >&2
 	return 1
+}
+
+# A registry that does what it is told (fault-registry.py says what), of the images of make-layout.py.
+fault_registry_start() {
+	mkdir "$dir/faulty"
+	"$BATS_TEST_DIRNAME/make-layout.py" "$dir/faulty" "$@"
+	"$BATS_TEST_DIRNAME/fault-registry.py" "$dir/faulty" 2>"$dir/faulty.log" 3>&- &
+	registry=$!
+	local i
+	for i in $(seq 600); do
+		[ ! -s "$dir/faulty/port" ] || break
+		sleep 0.05
+	done
+	registry_port=$(cat "$dir/faulty/port")
+	host=127.0.0.1:$registry_port
+}
+
+# What goes wrong from here on: a line for each argument; and what was asked before is forgotten.
+faults() {
+	printf '%s\n' "$@" >"$dir/faulty/faults.new"
+	mv "$dir/faulty/faults.new" "$dir/faulty/faults"
+	: >"$dir/faulty/requests"
+}
+
+# No lease, ingest, mount, unfinished snapshot or directory may be left; finished blobs may.
+assert_nothing_left() {
+	[ -z "$(ctr leases ls -q)" ]
+	[ -z "$(ctr content active | tail -n +2)" ]
+	[ -z "$(ctr snapshots ls | grep -e Active -e View)" ]
+	[ -z "$(ls "$dir/root/io.containerd.content.v1.content/ingest")" ]
 }
