@@ -41,17 +41,6 @@ bool ctr_container_delete(Cli *cli, const char *id, bool with_snapshot, GError *
 
 /* ---- as Go's encoding/json prints containers.Container ---- */
 
-static JsonObject *any_json(const Google__Protobuf__Any *any)
-{
-	if (any == NULL)
-		return NULL;
-	JsonObject *o = json_object_new_object();
-	g_autofree char *value = g_base64_encode(any->value.data, any->value.len);
-	json_set_string(o, "type_url", any->type_url);
-	json_set_string(o, "value", value);
-	return o;
-}
-
 /* The spec is JSON already. */
 static JsonObject *spec_json(const PbContainer *c, GError **error)
 {
@@ -70,7 +59,8 @@ static JsonObject *container_json(const PbContainer *c, JsonObject *spec)
 	json_set(o, "Labels", strmap_to_json(labels));
 	json_set_string(o, "Image", c->image);
 	json_set_string(runtime, "Name", c->runtime != NULL ? c->runtime->name : "");
-	json_object_object_add(runtime, "Options", any_json(c->runtime != NULL ? c->runtime->options : NULL));
+	json_object_object_add(runtime, "Options",
+	                       any_to_json(c->runtime != NULL ? c->runtime->options : NULL));
 	json_set(o, "Runtime", runtime);
 	json_set_string(o, "SnapshotKey", c->snapshot_key);
 	json_set_string(o, "Snapshotter", c->snapshotter);
@@ -78,7 +68,8 @@ static JsonObject *container_json(const PbContainer *c, JsonObject *spec)
 	json_set_string(o, "UpdatedAt", updated);
 	JsonObject *extensions = c->n_extensions > 0 ? json_object_new_object() : NULL;
 	for (size_t i = 0; i < c->n_extensions; i++)
-		json_object_object_add(extensions, c->extensions[i]->key, any_json(c->extensions[i]->value));
+		json_object_object_add(extensions, c->extensions[i]->key,
+		                       any_to_json(c->extensions[i]->value));
 	json_object_object_add(o, "Extensions", extensions);
 	json_set_string(o, "SandboxID", c->sandbox);
 	if (spec != NULL)

@@ -272,3 +272,25 @@ bool ctr_wants_json(Cli *cli)
 {
 	return g_str_equal(cli_string(cli, "format"), "json");
 }
+
+char *time_go(TimeNs t)
+{
+	g_autoptr(GDateTime) at = g_date_time_new_from_unix_utc(t / NS_PER_SEC);
+	g_autofree char *seconds = g_date_time_format(at, "%Y-%m-%d %H:%M:%S");
+	g_autofree char *fraction = g_strdup_printf(".%09d", (int)(t % NS_PER_SEC));
+	size_t n = strlen(fraction);
+	while (n > 1 && fraction[n - 1] == '0')
+		n--;
+	return g_strdup_printf("%s%.*s +0000 UTC", seconds, n > 1 ? (int)n : 0, fraction);
+}
+
+JsonObject *any_to_json(const Google__Protobuf__Any *any)
+{
+	if (any == NULL)
+		return NULL;
+	JsonObject *o = json_object_new_object();
+	g_autofree char *value = g_base64_encode(any->value.data, any->value.len);
+	json_set_string(o, "type_url", any->type_url);
+	json_set_string(o, "value", value);
+	return o;
+}

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "ctr/ctr.h"
+#include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/empty.pb-c.h"
 #include "google/protobuf/field_mask.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
@@ -33,6 +34,11 @@ JsonObject *strmap_to_json(GHashTable *map);
 TimeNs time_in(const Google__Protobuf__Timestamp *t);
 /* RFC 3339 in local time, as Go's Local().Format(time.RFC3339). Owned by the caller. */
 char *time_local(TimeNs t);
+
+/* As Go prints time.Time: "2006-01-02 15:04:05.9 +0000 UTC". Owned by the caller. */
+char *time_go(TimeNs t);
+/* {"type_url", "value" in base64}; NULL for NULL. */
+JsonObject *any_to_json(const Google__Protobuf__Any *any);
 
 /* A message as compact JSON as Go's encoding/json prints protobuf structs: names of fields, empty ones left
  * out, times as objects. */

@@ -9,16 +9,29 @@
 #include "daemon/builtins.h"
 
 static const PluginRegistration *const builtins[] = {
-        &plugin_internal_opt,    &plugin_deprecations_store,
-        &plugin_content,         &plugin_overlayfs,
-        &plugin_native,          &plugin_exchange,
-        &plugin_metadata,        &plugin_gc,
-        &plugin_leases,          &plugin_walking,
-        &plugin_streaming,       &plugin_transfer,
-        &plugin_shim_manager,    &plugin_task_runtime,
-        &plugin_server_grpc,     &plugin_server_ttrpc,
-        &plugin_server_grpc_tcp, &plugin_server_debug,
+        &plugin_internal_opt,
+        &plugin_deprecations_store,
+        &plugin_content,
+        &plugin_overlayfs,
+        &plugin_native,
+        &plugin_exchange,
+        &plugin_metadata,
+        &plugin_gc,
+        &plugin_leases,
+        &plugin_walking,
+        &plugin_streaming,
+        &plugin_transfer,
+        &plugin_shim_manager,
+        &plugin_task_runtime,
+        &plugin_server_grpc,
+        &plugin_server_ttrpc,
+        &plugin_server_grpc_tcp,
+        &plugin_server_debug,
         &plugin_server_metrics,
+        &plugin_sandbox_store,
+        &plugin_sandboxes,
+        &plugin_sandbox_controller,
+        &plugin_sandbox_controllers,
 };
 
 void daemon_register_builtins(PluginSet *set)

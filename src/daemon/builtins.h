@@ -13,6 +13,9 @@ extern const PluginRegistration plugin_content, plugin_overlayfs, plugin_native,
         plugin_metadata, plugin_gc, plugin_leases;
 /* plugins-runtime.c */
 extern const PluginRegistration plugin_shim_manager, plugin_task_runtime, plugin_deprecations_store;
+/* plugins-sandbox.c */
+extern const PluginRegistration plugin_sandbox_store, plugin_sandboxes, plugin_sandbox_controller,
+        plugin_sandbox_controllers;
 /* plugins-transfer.c */
 extern const PluginRegistration plugin_walking, plugin_streaming, plugin_transfer;
 /* plugins-services.c: the in-process services and their gRPC twins, ended by an entry without a type */

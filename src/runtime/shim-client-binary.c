@@ -223,7 +223,7 @@ bool shim_address_parse(const char *data, size_t len, ShimAddress *ret, GError *
 	return true;
 }
 
-static bool address_save(const Bundle *b, const ShimAddress *a, GError **error)
+bool shim_address_save(const Bundle *b, const ShimAddress *a, GError **error)
 {
 	g_autofree char *path = bundle_file(b, "bootstrap.json");
 	g_autoptr(JsonObject) o = json_object_new_object();
@@ -249,7 +249,7 @@ bool shim_address_load(const Bundle *b, ShimAddress *ret, GError **error)
 		return error_prefix(
 		        error, "unable to migrate shim: failed to get socket address for bundle %s", b->path);
 	*ret = (ShimAddress){2, g_strdup(g_strstrip(data)), g_strdup("ttrpc")};
-	return address_save(b, ret, error);
+	return shim_address_save(b, ret, error);
 }
 
 /* ---- start and delete ---- */
@@ -265,7 +265,7 @@ bool shim_binary_start(const char *binary, const Bundle *b, const ShimBinaryConf
 		return false;
 	g_autofree char *path = bundle_file(b, "shim-binary-path");
 	return file_write_atomic(path, binary, strlen(binary), 0600, false, error) &&
-	       shim_address_parse(result.out, result.out_len, ret, error) && address_save(b, ret, error);
+	       shim_address_parse(result.out, result.out_len, ret, error) && shim_address_save(b, ret, error);
 }
 
 bool shim_binary_delete(const char *binary, const Bundle *b, const ShimBinaryConfig *config,

@@ -32,5 +32,7 @@ bool shim_binary_delete(const char *binary, const Bundle *bundle, const ShimBina
 
 /* bootstrap.json of a bundle, or what older shims left (`address`). */
 bool shim_address_load(const Bundle *bundle, ShimAddress *ret, GError **error);
+/* Writes bootstrap.json. */
+bool shim_address_save(const Bundle *bundle, const ShimAddress *address, GError **error);
 /* What `start` prints: a BootstrapResult, the JSON of version 3, or a bare address. */
 bool shim_address_parse(const char *data, size_t len, ShimAddress *ret, GError **error);

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "loop/lock.h"
 #include "mount/mount.h"
-#include "types/mount.pb-c.h"
+#include "runtime/shim-client-private.h"
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +24,8 @@ struct Shim {
 	Bundle *bundle;
 	RpcClient *client;
 	const ProtobufCServiceDescriptor *service;
+	char *endpoint;
+	uint32_t version;
 	ShimLog *log; // loop thread; NULL once closed
 	LoopFn closed;
 	void *closed_data;
@@ -158,6 +160,8 @@ Shim *shim_connect(Loop *loop, Bundle *bundle, const ShimAddress *address, LoopF
 	s->loop = loop;
 	s->bundle = g_steal_pointer(&owned);
 	s->service = address->version == 2 ? task_v2() : &containerd__task__v3__task__descriptor;
+	s->endpoint = g_strdup_printf("%s+%s", address->protocol, address->address);
+	s->version = (uint32_t)address->version;
 	s->closed = closed;
 	s->closed_data = data;
 	s->client = rpc_client_new_fd(loop, proto, fd);
@@ -179,6 +183,7 @@ static void free_on_loop(void *data)
 	g_clear_pointer(&s->log, log_stop);
 	rpc_client_unref(s->client);
 	bundle_free(s->bundle);
+	g_free(s->endpoint);
 	g_free(s);
 }
 
@@ -203,6 +208,12 @@ const Bundle *shim_bundle(Shim *s)
 	return s->bundle;
 }
 
+const char *shim_endpoint(Shim *s, uint32_t *ret_version)
+{
+	*ret_version = s->version;
+	return s->endpoint;
+}
+
 void shim_close(Shim *s)
 {
 	rpc_client_close(s->client);
@@ -223,18 +234,31 @@ static RpcCallOptions call_options(Shim *s, const Ctx *ctx, int64_t timeout_ns)
 	return (RpcCallOptions){.ns = s->bundle->ns, .timeout_ns = timeout_ns, .cancel = ctx->cancel};
 }
 
+bool shim_call_service(Shim *s, const ProtobufCServiceDescriptor *service, const Ctx *ctx, int64_t timeout_ns,
+                       const char *method, const void *request, void *ret, GError **error)
+{
+	RpcCallOptions options = call_options(s, ctx, timeout_ns);
+	return rpc_client_call(s->client, service, method, &options, request, ret, error);
+}
+
+void shim_call_service_async(Shim *s, const ProtobufCServiceDescriptor *service, const Ctx *ctx,
+                             int64_t timeout_ns, const char *method, const void *request, RpcReplyFn done,
+                             void *data)
+{
+	RpcCallOptions options = call_options(s, ctx, timeout_ns);
+	rpc_client_call_async(s->client, service, method, &options, request, done, data);
+}
+
 bool shim_call(Shim *s, const Ctx *ctx, int64_t timeout_ns, const char *method, const void *request,
                void *ret, GError **error)
 {
-	RpcCallOptions options = call_options(s, ctx, timeout_ns);
-	return rpc_client_call(s->client, s->service, method, &options, request, ret, error);
+	return shim_call_service(s, s->service, ctx, timeout_ns, method, request, ret, error);
 }
 
 void shim_call_async(Shim *s, const Ctx *ctx, int64_t timeout_ns, const char *method, const void *request,
                      RpcReplyFn done, void *data)
 {
-	RpcCallOptions options = call_options(s, ctx, timeout_ns);
-	rpc_client_call_async(s->client, s->service, method, &options, request, done, data);
+	shim_call_service_async(s, s->service, ctx, timeout_ns, method, request, done, data);
 }
 
 static Containerd__Types__Mount *mount_message(const Mount *m)
@@ -249,13 +273,49 @@ static Containerd__Types__Mount *mount_message(const Mount *m)
 	return out;
 }
 
+GPtrArray *shim_mount_messages(GPtrArray *mounts)
+{
+	GPtrArray *out = g_ptr_array_new_with_free_func(g_free);
+	for (guint i = 0; i < mounts->len; i++)
+		g_ptr_array_add(out, mount_message(mounts->pdata[i]));
+	return out;
+}
+
+Google__Protobuf__Any *shim_any_message(Google__Protobuf__Any *ret, const Any *any)
+{
+	if (any == NULL || !any_is_set(any))
+		return NULL;
+	google__protobuf__any__init(ret);
+	gsize len = 0;
+	ret->type_url = any->type_url;
+	if (any->value != NULL)
+		ret->value.data = (uint8_t *)g_bytes_get_data(any->value, &len);
+	ret->value.len = len;
+	return ret;
+}
+
+void shim_any_from(Any *ret, const Google__Protobuf__Any *any)
+{
+	*ret = (Any){0};
+	if (any == NULL)
+		return;
+	ret->type_url = g_strdup(any->type_url);
+	ret->value = g_bytes_new(any->value.data, any->value.len);
+}
+
+TimeNs shim_time_from(const Google__Protobuf__Timestamp *t)
+{
+	// Go's zero time, and whatever else nanoseconds cannot hold
+	if (t == NULL || t->seconds > INT64_MAX / NS_PER_SEC - 1 || t->seconds < INT64_MIN / NS_PER_SEC + 1)
+		return 0;
+	return t->seconds * NS_PER_SEC + t->nanos;
+}
+
 bool shim_create(Shim *s, const Ctx *ctx, const ShimCreate *create, uint32_t *ret_pid, GError **error)
 {
 	Containerd__Task__V3__CreateTaskRequest req = CONTAINERD__TASK__V3__CREATE_TASK_REQUEST__INIT;
-	Google__Protobuf__Any options = GOOGLE__PROTOBUF__ANY__INIT;
-	g_autoptr(GPtrArray) rootfs = g_ptr_array_new_with_free_func(g_free);
-	for (guint i = 0; i < create->rootfs->len; i++)
-		g_ptr_array_add(rootfs, mount_message(create->rootfs->pdata[i]));
+	Google__Protobuf__Any options;
+	g_autoptr(GPtrArray) rootfs = shim_mount_messages(create->rootfs);
 	req.id = s->bundle->id;
 	req.bundle = s->bundle->path;
 	req.rootfs = (Containerd__Types__Mount **)rootfs->pdata;
@@ -265,24 +325,12 @@ bool shim_create(Shim *s, const Ctx *ctx, const ShimCreate *create, uint32_t *re
 	req.stderr = str_or(create->stderr, "");
 	req.terminal = create->terminal;
 	req.checkpoint = str_or(create->checkpoint, "");
-	if (create->options != NULL && any_is_set(create->options)) {
-		options.type_url = create->options->type_url;
-		gsize len = 0;
-		if (create->options->value != NULL)
-			options.value.data = (uint8_t *)g_bytes_get_data(create->options->value, &len);
-		options.value.len = len;
-		req.options = &options;
-	}
+	req.options = shim_any_message(&options, create->options);
 	autopb Containerd__Task__V3__CreateTaskResponse *resp = NULL;
 	if (!shim_call(s, ctx, 0, "Create", &req, &resp, error))
 		return false;
 	*ret_pid = resp->pid;
 	return true;
-}
-
-static TimeNs time_of(const Google__Protobuf__Timestamp *t)
-{
-	return t != NULL ? t->seconds * NS_PER_SEC + t->nanos : 0;
 }
 
 bool shim_delete(Shim *s, const Ctx *ctx, int64_t timeout_ns, TaskExit *ret, GError **error)
@@ -292,7 +340,7 @@ bool shim_delete(Shim *s, const Ctx *ctx, int64_t timeout_ns, TaskExit *ret, GEr
 	autopb Containerd__Task__V3__DeleteResponse *resp = NULL;
 	if (!shim_call(s, ctx, timeout_ns, "Delete", &req, &resp, error))
 		return false;
-	*ret = (TaskExit){resp->pid, resp->exit_status, time_of(resp->exited_at)};
+	*ret = (TaskExit){resp->pid, resp->exit_status, shim_time_from(resp->exited_at)};
 	return true;
 }
 

@@ -13,6 +13,9 @@
 #include "runtime/bundle.h"
 #include "runtime/task/v3/shim.pb-c.h"
 
+/* The first version of the bootstrap answer whose shims have the sandbox API and outlive their containers. */
+#define SHIM_VERSION_SANDBOX 3
+
 typedef struct {
 	int version;    // 2 or 3
 	char *address;  // unix:///run/containerd/s/...
@@ -35,6 +38,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Shim, shim_unref)
 const char *shim_id(Shim *s);
 const char *shim_ns(Shim *s);
 const Bundle *shim_bundle(Shim *s);
+/* "ttrpc+unix:///run/containerd/s/...": where clients of the sandbox API find the task API. */
+const char *shim_endpoint(Shim *s, uint32_t *ret_version);
 /* Closes the connection. Any thread, can be repeated. */
 void shim_close(Shim *s);
 
@@ -43,6 +48,13 @@ bool shim_call(Shim *s, const Ctx *ctx, int64_t timeout_ns, const char *method, 
                void *ret, GError **error);
 void shim_call_async(Shim *s, const Ctx *ctx, int64_t timeout_ns, const char *method, const void *request,
                      RpcReplyFn done, void *data);
+
+/* The same for another service of the shim. */
+bool shim_call_service(Shim *s, const ProtobufCServiceDescriptor *service, const Ctx *ctx, int64_t timeout_ns,
+                       const char *method, const void *request, void *ret, GError **error);
+void shim_call_service_async(Shim *s, const ProtobufCServiceDescriptor *service, const Ctx *ctx,
+                             int64_t timeout_ns, const char *method, const void *request, RpcReplyFn done,
+                             void *data);
 
 typedef struct {
 	uint32_t pid, status;

@@ -3,46 +3,13 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/log.h"
-#include "loop/lock.h"
-#include "runtime/shim-client-binary.h"
+#include "runtime/tasks-private.h"
 #include "store/containers.h"
+#include "store/sandboxes.h"
+#include <limits.h>
 #include <string.h>
 
-typedef enum {
-	ENTRY_LOADING,  // a shim of an earlier daemon that has not answered yet
-	ENTRY_CREATING, // the name is taken, the shim is on its way
-	ENTRY_READY,
-	ENTRY_GONE, // taken out of the table; somebody still holds the structure
-} EntryState;
-
-/* One (namespace, id). The table holds one reference, whoever works on it another. */
-typedef struct {
-	gatomicrefcount refs;
-	Tasks *tasks;
-	char *ns, *id, *binary;
-	Shim *shim; // set once, before READY or while CREATING
-	EntryState state;
-	bool shim_dead; // its connection ended before it was READY
-} Entry;
-
-struct Tasks {
-	Loop *loop;
-	Pool *pool;
-	MetaDb *db;
-	char *root, *state, *grpc_address, *ttrpc_address, *socket_dir;
-	char **env;
-	int64_t load_timeout_ns, cleanup_timeout_ns, shutdown_timeout_ns;
-	TaskGoneFn gone;
-	void *gone_data;
-
-	Lock lock;              // what follows; never held over I/O
-	Cond changed;           // an entry left LOADING
-	GHashTable *entries;    // "ns/id" -> Entry
-	unsigned n_connections; // whose end has not been handled yet
-	bool closing;
-};
-
-static void entry_unref(Entry *e)
+void entry_unref(Entry *e)
 {
 	if (e == NULL || !g_atomic_ref_count_dec(&e->refs))
 		return;
@@ -50,11 +17,12 @@ static void entry_unref(Entry *e)
 	g_free(e->ns);
 	g_free(e->id);
 	g_free(e->binary);
+	g_free(e->state_dir);
+	g_free(e->sandbox_id);
 	g_free(e);
 }
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Entry, entry_unref)
 
-static Entry *entry_ref(Entry *e)
+Entry *entry_ref(Entry *e)
 {
 	g_atomic_ref_count_inc(&e->refs);
 	return e;
@@ -65,8 +33,7 @@ static char *entry_key(const char *ns, const char *id)
 	return g_strdup_printf("%s/%s", ns, id);
 }
 
-/* Takes the name; NULL where it is taken. */
-static Entry *entry_reserve(Tasks *t, const char *ns, const char *id, EntryState state)
+Entry *entry_reserve(Tasks *t, const char *ns, const char *id, const char *state_dir, EntryState state)
 {
 	g_autofree char *key = entry_key(ns, id);
 	LOCK_SCOPE(&t->lock);
@@ -77,13 +44,13 @@ static Entry *entry_reserve(Tasks *t, const char *ns, const char *id, EntryState
 	e->tasks = t;
 	e->ns = g_strdup(ns);
 	e->id = g_strdup(id);
+	e->state_dir = g_strdup(state_dir);
 	e->state = state;
 	g_hash_table_insert(t->entries, g_steal_pointer(&key), entry_ref(e));
 	return e;
 }
 
-/* Gives the name back. True for the one who did it, who then tells the world where that is due. */
-static bool entry_drop(Entry *e)
+bool entry_drop(Entry *e)
 {
 	Tasks *t = e->tasks;
 	g_autofree char *key = entry_key(e->ns, e->id);
@@ -96,7 +63,12 @@ static bool entry_drop(Entry *e)
 	return true;
 }
 
-static ShimBinaryConfig binary_config(const Tasks *t)
+Bundle *entry_bundle(const Entry *e)
+{
+	return bundle_at(e->state_dir, e->ns, e->id);
+}
+
+ShimBinaryConfig tasks_binary_config(const Tasks *t)
 {
 	return (ShimBinaryConfig){t->grpc_address, t->ttrpc_address, t->socket_dir,
 	                          (const char *const *)t->env};
@@ -109,11 +81,14 @@ static void cleanup_dead(Entry *e)
 {
 	Tasks *t = e->tasks;
 	log_info("shim disconnected, cleaning up", "id", e->id, "namespace", e->ns, NULL);
-	g_autoptr(Bundle) bundle = bundle_at(t->state, e->ns, e->id);
-	ShimBinaryConfig config = binary_config(t);
+	g_autoptr(Bundle) bundle = entry_bundle(e);
+	ShimBinaryConfig config = tasks_binary_config(t);
 	TaskExit exit = {.status = 255, .exited_at = time_now()};
 	g_autoptr(GError) error = NULL;
-	if (!shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error)) {
+	if (e->binary == NULL)
+		error_set(&error, CTRD_ERR_UNKNOWN, "no shim binary is known");
+	if (e->binary == NULL ||
+	    !shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error)) {
 		log_error_take(LOG_WARN, g_steal_pointer(&error),
 		               "failed to clean up after shim disconnected", "id", e->id, "namespace", e->ns,
 		               NULL);
@@ -122,8 +97,21 @@ static void cleanup_dead(Entry *e)
 			log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id",
 			               e->id, "namespace", e->ns, NULL);
 	}
-	if (entry_drop(e))
+	if (entry_drop(e) && !e->sandbox_ends)
 		t->gone(e->ns, e->id, &exit, t->gone_data);
+}
+
+void tasks_sandbox_ends(Tasks *t, const char *ns, const char *sandbox_id, bool ends)
+{
+	LOCK_SCOPE(&t->lock);
+	GHashTableIter iter;
+	gpointer value;
+	g_hash_table_iter_init(&iter, t->entries);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		Entry *e = value;
+		if (g_strcmp0(e->sandbox_id, sandbox_id) == 0 && g_str_equal(e->ns, ns))
+			e->sandbox_ends = ends;
+	}
 }
 
 static void connection_done(Entry *e)
@@ -162,15 +150,14 @@ static void shim_closed(void *data)
 	entry_unref(e);
 }
 
-/* Connects the entry to its shim. */
-static bool entry_connect(Entry *e, const ShimAddress *address, GError **error)
+bool entry_connect(Entry *e, const ShimAddress *address, GError **error)
 {
 	Tasks *t = e->tasks;
 	{
 		LOCK_SCOPE(&t->lock);
 		t->n_connections++;
 	}
-	Bundle *bundle = bundle_at(t->state, e->ns, e->id);
+	Bundle *bundle = entry_bundle(e);
 	Shim *shim = shim_connect(t->loop, bundle, address, shim_closed, entry_ref(e), error);
 	if (shim == NULL) {
 		connection_done(e);
@@ -182,7 +169,7 @@ static bool entry_connect(Entry *e, const ShimAddress *address, GError **error)
 	return true;
 }
 
-static void entry_ready(Entry *e)
+void entry_ready(Entry *e)
 {
 	bool dead;
 	{
@@ -198,12 +185,14 @@ static void entry_ready(Entry *e)
 
 /* ---- ending a shim ourselves ---- */
 
-/* Shutdown, close, delete the bundle. Nothing here can fail the caller: what is left is in the log and found
- * at the next start. */
-static void shim_end(Tasks *t, Shim *shim, const Ctx *ctx)
+/* Shutdown (but of a sandbox's shim, which has its controller), close, delete the bundle. Nothing here can
+ * fail the caller: what is left is in the log and found at the next start. */
+static void shim_end(Entry *e, const Ctx *ctx)
 {
+	Tasks *t = e->tasks;
+	Shim *shim = e->shim;
 	g_autoptr(GError) error = NULL;
-	if (!shim_shutdown(shim, ctx, t->shutdown_timeout_ns, &error) &&
+	if (e->sandbox_id == NULL && !shim_shutdown(shim, ctx, t->shutdown_timeout_ns, &error) &&
 	    !error_is(error, CTRD_ERR_UNAVAILABLE))
 		log_error_take(LOG_ERROR, g_steal_pointer(&error),
 		               "failed to shutdown shim task and the shim might be leaked", "id",
@@ -232,9 +221,9 @@ static void create_undo(Entry *e, const Bundle *bundle, bool started)
 		g_clear_error(&error);
 	}
 	if (started && !clean && path_exists(bundle->path)) {
-		ShimBinaryConfig config = binary_config(t);
+		ShimBinaryConfig config = tasks_binary_config(t);
 		TaskExit exit;
-		if (e->shim != NULL)
+		if (e->shim != NULL && e->sandbox_id == NULL)
 			shim_shutdown(e->shim, &ctx, t->shutdown_timeout_ns, NULL);
 		if (!shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error))
 			log_error_take(LOG_WARN, g_steal_pointer(&error),
@@ -242,11 +231,98 @@ static void create_undo(Entry *e, const Bundle *bundle, bool started)
 			               e->ns, NULL);
 	}
 	if (e->shim != NULL)
-		shim_end(t, e->shim, &ctx);
+		shim_end(e, &ctx);
 	else if (!bundle_delete(bundle, &error))
 		log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id", e->id,
 		               "namespace", e->ns, NULL);
 	entry_drop(e);
+}
+
+/* "ttrpc+unix:///run/...", which a sandbox's controller told the caller. */
+static bool address_split(const char *text, uint32_t version, ShimAddress *ret, GError **error)
+{
+	const char *plus = strchr(text, '+');
+	if (plus == NULL)
+		return error_set(error, CTRD_ERR_UNKNOWN,
+		                 "the scheme of sandbox address should be in  the form of "
+		                 "<protocol>+<unix|vsock|tcp>, i.e. ttrpc+unix or grpc+vsock");
+	*ret = (ShimAddress){.version = (int)MIN(version, INT32_MAX),
+	                     .protocol = g_strndup(text, (size_t)(plus - text)),
+	                     .address = g_strdup(plus + 1)};
+	return true;
+}
+
+/* Where the shim of the task's sandbox listens. *ret->address stays NULL where the binary must be asked:
+ * there is no sandbox, or its shim is older than the sandbox API. */
+static bool sandbox_address(Tasks *t, const Ctx *ctx, const TaskCreate *create, ShimAddress *ret,
+                            GError **error)
+{
+	if (str_empty(create->sandbox_id))
+		return true;
+	g_autoptr(GError) failed = NULL;
+	g_autoptr(Sandbox) sandbox = sandboxes_get(t->db, ctx, create->sandbox_id, &failed);
+	if (sandbox == NULL && error_is(failed, CTRD_ERR_NOT_FOUND)) {
+		log_warn("sandbox not found, maybe created from v1.x", "sandbox", create->sandbox_id, NULL);
+		return true;
+	}
+	if (sandbox == NULL) {
+		g_propagate_error(error, g_steal_pointer(&failed));
+		return false;
+	}
+	if (!str_empty(create->task_api_address)) {
+		if (!address_split(create->task_api_address, create->task_api_version, ret, error))
+			return false;
+	} else {
+		g_autoptr(Entry) e = entry_find(t, ctx, create->sandbox_id);
+		if (e == NULL)
+			return error_set_class(error, CTRD_ERR_NOT_FOUND, "can't find shim for sandbox %s",
+			                       create->sandbox_id);
+		if (!shim_address_load(shim_bundle(e->shim), ret, error))
+			return error_prefix(error, "failed to get bootstrap params of sandbox %s",
+			                    create->sandbox_id);
+	}
+	if (ret->version < SHIM_VERSION_SANDBOX)
+		shim_address_clear(ret);
+	return true;
+}
+
+/* The task joins the shim of its sandbox; the file tells the next daemon. */
+static bool join_sandbox(Entry *e, const Bundle *bundle, const char *sandbox_id, const ShimAddress *address,
+                         GError **error)
+{
+	g_autofree char *path = bundle_file(bundle, "sandbox");
+	{
+		LOCK_SCOPE(&e->tasks->lock);
+		e->sandbox_id = g_strdup(sandbox_id);
+	}
+	if (!file_write_atomic(path, sandbox_id, strlen(sandbox_id), 0600, false, error) ||
+	    !shim_address_save(bundle, address, error))
+		return false;
+	return entry_connect(e, address, error) ||
+	       error_prefix(error, "failed to load sandbox task %s", Q(sandbox_id));
+}
+
+static bool create_shim(Entry *e, const Ctx *ctx, const Bundle *bundle, const TaskCreate *create,
+                        const Any *options, bool *ret_started, GError **error)
+{
+	g_auto(ShimAddress) address = {0};
+	if (!sandbox_address(e->tasks, ctx, create, &address, error))
+		return false;
+	bool joins = address.address != NULL;
+	// The binary also cleans up after a sandbox's shim that died; only then it is needed there.
+	e->binary = shim_binary_resolve(create->runtime, joins ? NULL : error);
+	if (joins) {
+		*ret_started = e->binary != NULL;
+		return join_sandbox(e, bundle, create->sandbox_id, &address, error);
+	}
+	if (e->binary == NULL)
+		return error_prefix(error, "failed to resolve runtime path");
+	ShimBinaryConfig config = tasks_binary_config(e->tasks);
+	*ret_started = true;
+	if (!shim_binary_start(e->binary, bundle, &config, options, &address, error) ||
+	    !entry_connect(e, &address, error))
+		return error_prefix(error, "start failed");
+	return true;
 }
 
 static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const TaskCreate *create,
@@ -255,19 +331,8 @@ static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 	const Any *options = create->task_options != NULL && any_is_set(create->task_options)
 	                             ? create->task_options
 	                             : create->runtime_options;
-	e->binary = shim_binary_resolve(create->runtime, error);
-	if (e->binary == NULL) {
-		error_prefix(error, "failed to resolve runtime path");
+	if (!create_shim(e, ctx, bundle, create, options, ret_started, error))
 		return error_prefix(error, "failed to start shim");
-	}
-	g_auto(ShimAddress) address = {0};
-	ShimBinaryConfig config = binary_config(e->tasks);
-	*ret_started = true;
-	if (!shim_binary_start(e->binary, bundle, &config, options, &address, error) ||
-	    !entry_connect(e, &address, error)) {
-		error_prefix(error, "start failed");
-		return error_prefix(error, "failed to start shim");
-	}
 	Shim *shim = e->shim;
 	ShimCreate sc = {
 	        .rootfs = create->rootfs,
@@ -293,7 +358,7 @@ static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 bool tasks_create(Tasks *t, const Ctx *ctx, const char *id, const TaskCreate *create, uint32_t *ret_pid,
                   GError **error)
 {
-	g_autoptr(Entry) e = entry_reserve(t, ctx->ns, id, ENTRY_CREATING);
+	g_autoptr(Entry) e = entry_reserve(t, ctx->ns, id, t->state, ENTRY_CREATING);
 	if (e == NULL)
 		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "task %s", id);
 	g_autoptr(Bundle) bundle = bundle_new(t->root, t->state, ctx->ns, id, create->spec, error);
@@ -375,7 +440,7 @@ GPtrArray *tasks_list(Tasks *t, const Ctx *ctx)
 	return out;
 }
 
-static Entry *find_ready(Tasks *t, const Ctx *ctx, const char *id)
+Entry *entry_find(Tasks *t, const Ctx *ctx, const char *id)
 {
 	g_autofree char *key = entry_key(ctx->ns, id);
 	LOCK_SCOPE(&t->lock);
@@ -387,8 +452,8 @@ static Entry *find_ready(Tasks *t, const Ctx *ctx, const char *id)
 
 bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GError **error)
 {
-	g_autoptr(Entry) e = find_ready(t, ctx, id);
-	if (e == NULL)
+	g_autoptr(Entry) e = entry_find(t, ctx, id);
+	if (e == NULL || e->is_sandbox)
 		return error_set(error, CTRD_ERR_NOT_FOUND, "task %s not found", id);
 	g_autoptr(GError) failed = NULL;
 	if (!shim_delete(e->shim, ctx, 0, ret, &failed)) {
@@ -402,7 +467,7 @@ bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GErro
 	bool ours = entry_drop(e);
 	if (ours) {
 		Ctx own = {.ns = e->ns};
-		shim_end(t, e->shim, &own);
+		shim_end(e, &own);
 	}
 	if (failed == NULL)
 		return true;
@@ -461,6 +526,12 @@ static bool is_leaked(Entry *e)
 {
 	Ctx ctx = {.ns = e->ns};
 	bool has_task = true;
+	if (e->is_sandbox) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(Sandbox) sandbox = sandboxes_get(e->tasks->db, &ctx, e->id, &error);
+		if (sandbox != NULL || !error_is(error, CTRD_ERR_NOT_FOUND))
+			return false;
+	}
 	return shim_has_task(e->shim, &ctx, e->tasks->load_timeout_ns, &has_task, NULL) && !has_task;
 }
 
@@ -468,7 +539,7 @@ static void load_on_worker(void *data)
 {
 	Entry *e = data;
 	Tasks *t = e->tasks;
-	g_autoptr(Bundle) b = bundle_at(t->state, e->ns, e->id);
+	g_autoptr(Bundle) b = entry_bundle(e);
 	g_autoptr(GError) error = NULL;
 	e->binary = saved_binary(t, b, &error);
 	if (e->binary != NULL && load_one(e, b, &error)) {
@@ -477,7 +548,7 @@ static void load_on_worker(void *data)
 			Ctx ctx = {.ns = e->ns};
 			TaskExit exit;
 			shim_delete(e->shim, &ctx, t->cleanup_timeout_ns, &exit, NULL);
-			shim_end(t, e->shim, &ctx);
+			shim_end(e, &ctx);
 		} else {
 			entry_ready(e);
 		}
@@ -500,9 +571,18 @@ static void load_on_worker(void *data)
 	entry_unref(e);
 }
 
-static void load_namespace(Tasks *t, const char *ns)
+/* NULL: the task is in no sandbox. */
+static char *saved_sandbox_id(const char *bundle)
 {
-	g_autofree char *dir = path_join(t->state, ns);
+	g_autofree char *path = path_join(bundle, "sandbox");
+	char *id = NULL;
+	size_t len;
+	return file_read(path, NAME_MAX, &id, &len, NULL) ? id : NULL;
+}
+
+static void load_namespace(Tasks *t, const char *state, const char *ns, bool sandboxes)
+{
+	g_autofree char *dir = path_join(state, ns);
 	g_autoptr(GPtrArray) ids = dir_list(dir, 0, NULL);
 	for (guint i = 0; ids != NULL && i < ids->len; i++) {
 		const char *id = ids->pdata[i];
@@ -512,23 +592,27 @@ static void load_namespace(Tasks *t, const char *ns)
 			tree_remove(path, NULL);
 			continue;
 		}
-		Entry *e = entry_reserve(t, ns, id, ENTRY_LOADING);
-		if (e != NULL && !pool_submit(t->pool, load_on_worker, e))
+		Entry *e = entry_reserve(t, ns, id, state, ENTRY_LOADING);
+		if (e == NULL)
+			continue;
+		e->is_sandbox = sandboxes;
+		e->sandbox_id = saved_sandbox_id(path);
+		if (!pool_submit(t->pool, load_on_worker, e))
 			load_on_worker(e);
 	}
 }
 
 /* Persistent directories whose bundle is gone, after a reboot for one. */
-static void cleanup_work_dirs(Tasks *t)
+static void cleanup_work_dirs(const char *root, const char *state)
 {
-	g_autoptr(GPtrArray) namespaces = dir_list(t->root, 0, NULL);
+	g_autoptr(GPtrArray) namespaces = dir_list(root, 0, NULL);
 	for (guint i = 0; namespaces != NULL && i < namespaces->len; i++) {
 		const char *ns = namespaces->pdata[i];
-		g_autofree char *dir = path_join(t->root, ns);
+		g_autofree char *dir = path_join(root, ns);
 		g_autoptr(GPtrArray) ids = dir_list(dir, 0, NULL);
 		for (guint k = 0; ids != NULL && k < ids->len; k++) {
 			const char *id = ids->pdata[k];
-			g_autofree char *bundle = g_strdup_printf("%s/%s/%s", t->state, ns, id);
+			g_autofree char *bundle = g_strdup_printf("%s/%s/%s", state, ns, id);
 			g_autofree char *work = path_join(dir, id);
 			if (!path_exists(bundle))
 				tree_remove(work, NULL);
@@ -536,16 +620,21 @@ static void cleanup_work_dirs(Tasks *t)
 	}
 }
 
-void tasks_load(Tasks *t)
+void tasks_load_dir(Tasks *t, const char *root, const char *state, bool sandboxes)
 {
 	/* first, while no new task can have a working directory */
-	cleanup_work_dirs(t);
-	g_autoptr(GPtrArray) namespaces = dir_list(t->state, 0, NULL);
+	cleanup_work_dirs(root, state);
+	g_autoptr(GPtrArray) namespaces = dir_list(state, 0, NULL);
 	for (guint i = 0; namespaces != NULL && i < namespaces->len; i++) {
 		const char *ns = namespaces->pdata[i];
 		if (*ns != '.')
-			load_namespace(t, ns);
+			load_namespace(t, state, ns, sandboxes);
 	}
+}
+
+void tasks_load(Tasks *t)
+{
+	tasks_load_dir(t, t->root, t->state, false);
 }
 
 /* ---- life ---- */

@@ -49,6 +49,11 @@ typedef struct {
 	const char *stdin, *stdout, *stderr;
 	bool terminal;
 	const char *checkpoint; // directory or NULL
+	const char *sandbox_id; // NULL or "": none
+	/* Where the sandbox serves the task API, as its controller told: ttrpc+unix:///path. NULL or "": our
+	 * shim controller knows. */
+	const char *task_api_address;
+	uint32_t task_api_version;
 } TaskCreate;
 
 /* ALREADY_EXISTS `task x: already exists`. After a failure nothing is left: no shim, bundle, mount or name.

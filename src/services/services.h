@@ -42,6 +42,10 @@ bool introspection_service_new(PluginSet *plugins, Deprecations *deprecations, c
                                RpcService *ret, GError **error);
 /* Timeouts in ns; 0: upstream's 2 s. */
 RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns, int64_t stats_timeout_ns);
+/* Sandboxes: the store of their metadata, and their controllers. */
+RpcService sandboxes_service_new(MetaDb *db);
+/* controllers: name -> SandboxController*, taken; the controllers are borrowed. */
+RpcService sandbox_controllers_service_new(GHashTable *controllers, Exchange *exchange);
 /* For tasks_new: /tasks/exit and /tasks/delete of a task whose shim is gone. */
 void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, void *exchange);
 

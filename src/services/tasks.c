@@ -540,6 +540,9 @@ static bool tasks_create_(RpcCall *call, const void *request, void *response, GE
 	        .stdout = in->stdout,
 	        .stderr = in->stderr,
 	        .terminal = in->terminal,
+	        .sandbox_id = c->sandbox_id,
+	        .task_api_address = in->task_api_address,
+	        .task_api_version = in->task_api_version,
 	};
 	out->container_id = in->container_id;
 	return tasks_create(impl->tasks, &ctx, in->container_id, &create, &out->pid, error);

@@ -45,12 +45,13 @@ void bootstrap_clear(Bootstrap *b)
 
 /* ---- the request ---- */
 
-static bool parse_options(const Google__Protobuf__Any *any, RuncOptions *ret, GError **error)
+static bool parse_options(const Google__Protobuf__Any *any, Bootstrap *ret, GError **error)
 {
 	if (any == NULL || !runc_options_is_type(any->type_url))
 		return true;
-	runc_options_clear(ret);
-	return runc_options_parse(any, ret, error);
+	runc_options_clear(&ret->options);
+	ret->options_given = true;
+	return runc_options_parse(any, &ret->options, error);
 }
 
 static bool from_params(const Params *p, Bootstrap *ret, GError **error)
@@ -67,7 +68,7 @@ static bool from_params(const Params *p, Bootstrap *ret, GError **error)
 	    !str_empty(p->socket_dir))
 		ret->socket_dir = g_strdup(p->socket_dir);
 	for (size_t i = 0; i < p->n_extensions; i++)
-		if (!parse_options(p->extensions[i]->value, &ret->options, error))
+		if (!parse_options(p->extensions[i]->value, ret, error))
 			return error_prefix(error, "failed to fetch runc options");
 	return true;
 }
@@ -86,7 +87,7 @@ static bool from_flags(const Args *args, const void *input, size_t len, const ch
 	// Options that are none are ignored, as upstream.
 	autopb ProtobufCMessage *any =
 	        len > 0 ? api_unpack(&google__protobuf__any__descriptor, NULL, input, len, NULL) : NULL;
-	if (any != NULL && !parse_options((const Google__Protobuf__Any *)any, &ret->options, NULL))
+	if (any != NULL && !parse_options((const Google__Protobuf__Any *)any, ret, NULL))
 		runc_options_clear(&ret->options);
 	return true;
 }
@@ -119,6 +120,8 @@ char *bootstrap_group(const char *config_path, const char *id, GError **error)
 {
 	g_autofree char *text = NULL;
 	size_t len;
+	if (!path_exists(config_path)) // a sandbox without a spec
+		return g_strdup(id);
 	if (!file_read(config_path, CONFIG_MAX, &text, &len, error))
 		return NULL;
 	g_autoptr(JsonObject) spec = json_parse(text, len, CONFIG_MAX, error);
@@ -302,6 +305,9 @@ static bool server_settle(const Bootstrap *b, pid_t pid, const char *address, GE
 	if (!adjust_oom_score(pid, error))
 		return error_prefix(error, "failed to adjust OOM score for shim");
 	g_autofree char *pid_text = g_strdup_printf("%d", pid);
+	// A sandbox's options come with nothing else.
+	if (b->options_given && !runc_options_write(".", &b->options, error))
+		return false;
 	return file_write_atomic("shim.pid", pid_text, strlen(pid_text), 0644, false, error) &&
 	       file_write_atomic("address", address, strlen(address), 0644, false, error);
 }

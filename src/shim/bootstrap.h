@@ -25,6 +25,7 @@ typedef struct {
 	BootstrapForm form;
 	char *id, *ns, *grpc_address, *ttrpc_address, *binary, *socket_dir; // socket_dir NULL: the default
 	bool debug;
+	bool options_given;
 	RuncOptions options;
 } Bootstrap;
 
@@ -40,8 +41,8 @@ bool bootstrap_parse(const Args *args, const void *input, size_t len, const char
 char *bootstrap_address(const Bootstrap *b, const char *group);
 /* The answer's bytes. */
 GBytes *bootstrap_answer(BootstrapForm form, const char *address);
-/* Of a bundle's config.json: the pod that the container belongs to, else id. Owned by the caller; NULL and an
- * error where the file cannot be read. */
+/* Of a bundle's config.json: the pod that the container belongs to, else id, also where there is no such
+ * file. Owned by the caller; NULL and an error where it cannot be read. */
 char *bootstrap_group(const char *config_path, const char *id, GError **error);
 
 /* The whole action: writes the answer to stdout. */

@@ -96,6 +96,7 @@ typedef struct {
 	const char *in, *out, *err;
 	const char *checkpoint, *parent_checkpoint;
 	const Google__Protobuf__Any *options;
+	bool options_of_bundle; // the bundle's options.json instead
 } CreateSpec;
 
 typedef struct {

@@ -369,7 +369,9 @@ Op *container_create(Shim *shim, const CreateSpec *spec, OpFn done, void *data)
 {
 	GError *error = NULL;
 	g_auto(RuncOptions) options = {0};
-	if (!check_spec(shim, spec, &error) || !runc_options_parse(spec->options, &options, &error)) {
+	if (!check_spec(shim, spec, &error) ||
+	    !(spec->options_of_bundle ? runc_options_read(spec->bundle, &options, &error)
+	                              : runc_options_parse(spec->options, &options, &error))) {
 		done(error, data);
 		return NULL;
 	}

@@ -184,11 +184,15 @@ bool serve_run(const Args *args, GError **error)
 	                                     args->publish_binary, args->address);
 	shim_init(&s->shim, s->loop, args->ns, reaper, publisher);
 	idle_new(s->loop);
-	s->service = (TaskService){.shim = &s->shim, .on_shutdown = server_stop, .data = s};
+	s->service = (TaskService){.shim = &s->shim,
+	                           .sandbox = sandbox_service_new(&s->shim, server_stop, s),
+	                           .on_shutdown = server_stop,
+	                           .data = s};
 	const RpcServerLimits limits = {
 	        .max_connections = 256, .max_streams = 1024, .shutdown_ns = NS_PER_SEC};
 	s->rpc = rpc_server_new(s->loop, NULL, &limits);
 	task_service_add(s->rpc, &s->service);
+	sandbox_service_add(s->rpc, s->service.sandbox);
 	if (!rpc_server_listen(s->rpc, RPC_PROTO_TTRPC, fd, true, error))
 		return false;
 	loop_run(s->loop);

@@ -455,7 +455,7 @@ static bool handle_connect(RpcCall *call, const void *request, void *response, G
 static bool handle_shutdown(RpcCall *call, const void *request, void *response, GError **error)
 {
 	TaskService *s = service_of(call);
-	if (g_hash_table_size(s->shim->containers) == 0)
+	if (g_hash_table_size(s->shim->containers) == 0 && !sandbox_service_is_active(s->sandbox))
 		s->on_shutdown(s->data);
 	return true;
 }

@@ -3,11 +3,13 @@
 
 #include "rpc/server.h"
 #include "shim/container.h"
+#include "shim/sandbox-service.h"
 
 /* The task service, versions 2 and 3 (same messages, other package), upon container.h. */
 typedef struct {
 	Shim *shim;
-	LoopFn on_shutdown; // Shutdown was asked for, and no container is left
+	SandboxService *sandbox;
+	LoopFn on_shutdown; // Shutdown was asked for, and neither container nor sandbox is left
 	void *data;
 } TaskService;
 
