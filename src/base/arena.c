@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/arena.h"
+#include "base/sanitizers.h"
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define CTRD_ARENA_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CTRD_ARENA_MALLOC 1
-#endif
-#endif
 
 #define CHUNK_FIRST 2048
 #define CHUNK_MAX 65536
@@ -58,7 +51,7 @@ void *arena_alloc(Arena *arena, size_t size)
 {
 	const size_t align = alignof(max_align_t);
 	g_assert(size <= SIZE_MAX - sizeof(Chunk) - align);
-#ifndef CTRD_ARENA_MALLOC
+#if !CTRD_ASAN
 	// never of size 0, so that two allocations never share an address
 	size_t rounded = ((size > 0 ? size : 1) + align - 1) & ~(align - 1);
 	if (rounded <= CHUNK_FIRST / 2) {

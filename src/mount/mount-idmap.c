@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/fs.h"
+#include "base/sanitizers.h"
 #include "base/util.h"
 #include "mount/mount-private.h"
 #include <fcntl.h>
@@ -150,12 +151,7 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static int holder
 
 /* ThreadSanitizer takes every clone() for a fork and prepares the child's (here: our) memory for it; the
  * other name of the function it does not know. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-#ifdef __SANITIZE_THREAD__
+#if CTRD_TSAN
 extern __typeof__(clone) __clone;
 #define clone __clone
 #endif
