@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# What a running container costs: memory of its shim, and exec.
+
+shims() { pgrep -f "containerd-shim-runc-v2.*$top/disk/$1"; }
+# side -> average of the shims' private memory, kB
+shim_private() {
+	for p in $(shims "$1"); do awk '/^Private_/ {s += $2} END {print s}' "/proc/$p/smaps_rollup"; done |
+		awk '{s += $1; n++} END {print n ? int(s / n) : 0}'
+}
+
+bench_shim() {
+	start_daemons
+	local n=50 execs=${EXECS:-300} i
+	. "$here/start.bash"
+	for side in ours peer; do
+		export ctr=${bin[$side]}/ctr CONTAINERD_ADDRESS=${address[$side]} root side
+		seq $n | xargs -P 4 -I{} sh -c '$ctr run -d --runc-binary crun --rootfs $root bench-$side-{} /bin/sleep 1000'
+	done
+	sleep 3
+	for side in ours peer; do shim_private $side >"$top/private.$side"; done
+	bundle "$top/exec-bundle" /bin/sleep
+	sed -i 's|"/bin/sleep"|"/bin/sleep", "1000"|' "$top/exec-bundle/config.json"
+	crun run --detach --bundle "$top/exec-bundle" bench-exec >/dev/null </dev/null
+	for i in $(seq $((RUNS * 5))); do
+		sample exec-crun bare 0 crun exec bench-exec /bin/true
+		for side in ours peer; do sample exec-crun $side 0 "${bin[$side]}/ctr" tasks exec --exec-id "e$i" bench-$side-1 /bin/true; done
+	done
+	crun delete -f bench-exec
+	for side in ours peer; do
+		for i in $(seq "$execs"); do on $side tasks exec --exec-id "x$i" bench-$side-2 /bin/true; done
+		sleep 2
+		p=$(pgrep -f "containerd-shim-runc-v2.*-id bench-$side-2 .*$top/disk/$side")
+		awk '/^Private_/ {s += $2} END {print s}' "/proc/$p/smaps_rollup" >"$top/after.$side"
+	done
+	for side in ours peer; do
+		export ctr=${bin[$side]}/ctr CONTAINERD_ADDRESS=${address[$side]} side
+		seq $n | xargs -P 4 -I{} sh -c '$ctr tasks rm -f bench-$side-{} >/dev/null 2>&1; $ctr containers rm bench-$side-{}' >/dev/null
+	done
+	table "shims, crun" "floor: the runtime alone"
+	row "one of $n shims, private memory, kB" "$(of private ours 1)" "$(of private peer 1)"
+	row "a shim after $execs execs, kB" "$(of after ours 1)" "$(of after peer 1)"
+	row "\`ctr tasks exec true\`, ms" "$(ms "$(of exec-crun ours 1)")" "$(ms "$(of exec-crun peer 1)")" "$(ms "$(of exec-crun bare 1)")"
+}
