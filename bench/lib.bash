@@ -7,7 +7,7 @@ declare -A bin=([ours]=$build/stripped [peer]=/usr/bin) pid address
 bench_begin() {
 	top=$(mktemp -d /tmp/ctrd-bench.XXXXXX)
 	trap bench_end EXIT
-	ninja -C "$build" src/rpc/probe src/diff/layer-bench src/store/meta-bench >/dev/null
+	ninja -C "$build" src/rpc/probe src/diff/layer-bench src/store/meta-bench >"$top/ninja" || { cat "$top/ninja" && exit 1; }
 	probe=$build/src/rpc/probe
 	bin[ours]=$top/bin
 	mkdir -p "$top/bin" "$top/disk"

@@ -238,6 +238,8 @@ static void *apply_thread(void *data)
 			fail(s, error);
 			return NULL;
 		}
+		if (s->o.applied != NULL)
+			*s->o.applied += (int64_t)slot.len;
 		done_out(s, &s->applied);
 	}
 	return NULL;

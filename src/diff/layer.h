@@ -28,6 +28,8 @@ typedef struct {
 	const char *root; // NULL: nothing is extracted, only the diff id is computed
 	LayerApplyOptions apply;
 	Compression compression; // UNKNOWN: detect; NONE for media types that are not compressed
+	_Atomic int64_t
+	        *applied; // what was extracted of the uncompressed stream is added to it; NULL: nobody asks
 	int64_t max_size; // bytes that may come out of the decompressor, 0: no limit: RESOURCE_EXHAUSTED
 } LayerStreamOptions;
 

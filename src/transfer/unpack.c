@@ -21,6 +21,7 @@
 #include "loop/thread.h"
 #include "oci/labels.h"
 #include "oci/manifest.h"
+#include "transfer/early-sync.h"
 #include "transfer/implied.h"
 #include "transfer/transfer-private.h"
 #include <stdatomic.h>
@@ -52,6 +53,7 @@ struct Unpack {
 	Layer *layers;
 	guint n;
 	bool parallel;
+	EarlySync *early;
 };
 
 /* ---- One layer's snapshot ---- */
@@ -214,6 +216,7 @@ static bool extract_to(const DifferTarget *target, void *data, GError **error)
 	LayerStreamOptions o = {
 	        .root = target->root,
 	        .compression = x->compression,
+	        .applied = early_sync_counter(l->u->early),
 	        .apply = {.whiteout = target->whiteout, .parents = target->parents, .cancel = op->ctx.cancel},
 	};
 	if (l->u->parallel && l->parent != NULL) {
@@ -223,6 +226,7 @@ static bool extract_to(const DifferTarget *target, void *data, GError **error)
 		o.apply.filter_data = l->implied;
 	}
 	l->root = g_strdup(target->root);
+	early_sync_root(l->u->early, target->root);
 	g_autoptr(LayerStream) stream = layer_stream_new(&o, error);
 	if (stream == NULL)
 		return extract_failed(l, error);
@@ -375,7 +379,7 @@ static bool unpack_parallel(Unpack *u, GError **error)
 			return false;
 	unsigned workers = u->op->t->config.max_concurrent_downloads + EXTRA_WORKERS;
 	bool ok = parallel_run(u->op, workers, u->n, parallel_layer, u, error);
-	return commit_all(u, ok ? error : NULL) && ok;
+	return early_sync_finish(u->early, ok ? error : NULL) && commit_all(u, ok ? error : NULL) && ok;
 }
 
 typedef struct {
@@ -405,7 +409,8 @@ static void *prefetch_thread(void *data)
 static bool sequential_layer(Layer *l, GError **error)
 {
 	atomic_store(&l->claimed, true);
-	if (!layer_extract(l, error) || !layer_commit(l, &l->u->op->ctx, error))
+	if (!layer_extract(l, error) || !early_sync_finish(l->u->early, error) ||
+	    !layer_commit(l, &l->u->op->ctx, error))
 		return false;
 	layer_done(l);
 	return true;
@@ -477,7 +482,7 @@ static bool unpack_to(Operation *op, UnpackPlatform *platform, const Descriptor 
                       char **diff_ids, GError **error)
 {
 	g_auto(GStrv) chains = chain_ids((const char *const *)diff_ids);
-	Unpack u = {.op = op, .platform = platform, .n = layers->len};
+	Unpack u = {.op = op, .platform = platform, .n = layers->len, .early = early_sync_new()};
 	/* whiteout devices cannot be made in a user namespace: there a layer needs to see its parent */
 	u.parallel = snapshotter_has_capability(platform->snapshotter, "rebase") && !running_in_userns() &&
 	             differ_is_walking(platform->differ);
@@ -495,6 +500,7 @@ static bool unpack_to(Operation *op, UnpackPlatform *platform, const Descriptor 
 	}
 	bool ok = already_unpacked(&u) ||
 	          (u.parallel ? unpack_parallel(&u, error) : unpack_sequential(&u, error));
+	early_sync_free(u.early);
 	for (guint i = 0; i < u.n; i++)
 		layer_done(&u.layers[i]);
 	g_free(u.layers);
