@@ -66,7 +66,7 @@ static JsonObject *container_json(const PbContainer *c, JsonObject *spec)
 	json_set_string(o, "Snapshotter", c->snapshotter);
 	json_set_string(o, "CreatedAt", created);
 	json_set_string(o, "UpdatedAt", updated);
-	JsonObject *extensions = c->n_extensions > 0 ? json_object_new_object() : NULL;
+	JsonObject *extensions = json_object_new_object();
 	for (size_t i = 0; i < c->n_extensions; i++)
 		json_object_object_add(extensions, c->extensions[i]->key,
 		                       any_to_json(c->extensions[i]->value));
@@ -213,16 +213,10 @@ static bool label_run(Cli *cli, GError **error)
 	req.update_mask = &mask;
 	autopb Containerd__Services__Containers__V1__UpdateContainerResponse *updated = NULL;
 	autopb Containerd__Services__Containers__V1__GetContainerResponse *got = NULL;
-	const PbContainer *now = NULL;
-	if (paths->len > 0) {
-		if (!ctr_call(cli, SERVICE, "Update", &req, &updated, error))
-			return false;
-		now = updated->container;
-	} else {
-		if (!ctr_container_get(cli, c.id, &got, error))
-			return false;
-		now = got->container;
-	}
+	if (!ctr_container_get(cli, c.id, &got, error) ||
+	    (paths->len > 0 && !ctr_call(cli, SERVICE, "Update", &req, &updated, error)))
+		return false;
+	const PbContainer *now = updated != NULL ? updated->container : got->container;
 	g_autoptr(GHashTable) all = label_map(now->n_labels, now->labels);
 	g_autofree char *text = labels_text(all, ",");
 	puts(text);

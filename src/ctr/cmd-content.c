@@ -76,7 +76,7 @@ static bool list_run(Cli *cli, GError **error)
 		return false;
 	bool quiet = cli_bool(cli, "quiet"), json = ctr_wants_json(cli), ok = true;
 	JsonObject *list = json_object_new_array();
-	Table *t = table_new(1, 8);
+	Table *t = table_new_tabs(1, 1);
 	if (!quiet && !json)
 		table_row(t, "DIGEST\tSIZE\tAGE\tLABELS");
 	for (;;) {
@@ -124,7 +124,7 @@ static bool active_run(Cli *cli, GError **error)
 		print_json_list(resp->n_statuses, (ProtobufCMessage *const *)resp->statuses);
 		return true;
 	}
-	Table *t = table_new(1, 8);
+	Table *t = table_new_tabs(1, 1);
 	table_row(t, "REF\tSIZE\tAGE\t");
 	for (size_t i = 0; i < resp->n_statuses; i++) {
 		g_autofree char *size = human_size(resp->statuses[i]->offset);
@@ -275,6 +275,10 @@ static bool ingest_run(Cli *cli, GError **error)
 		return false;
 	if (ingest(cli, stream, &failed) || error_is(failed, CTRD_ERR_ALREADY_EXISTS))
 		return true;
+	/* what the server refused, as upstream's client says it; a stdin that cannot be read says so itself
+	 */
+	if (error_is(failed, CTRD_ERR_FAILED_PRECONDITION))
+		g_prefix_error(&failed, "failed commit on ref %s: commit failed: ", Q(cli_arg(cli, 0)));
 	g_propagate_error(error, g_steal_pointer(&failed));
 	return false;
 }

@@ -1,10 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /* ctr tasks exec */
+#include "ctr/container.h"
+#include "ctr/snapshots.h"
 #include "ctr/tasks.h"
 #include "ctr/util.h"
 #include "oci/runtime-spec.h"
 #include <stdio.h>
 #include <string.h>
+
+/* Names are those of the container's own root file system: its snapshot, or the directory of --rootfs. */
+static bool set_user(Cli *cli, const Containerd__Services__Containers__V1__Container *c, JsonObject *spec,
+                     GError **error)
+{
+	autopb Containerd__Services__Snapshots__V1__MountsResponse *resp = NULL;
+	g_autoptr(GPtrArray) mounts = NULL;
+	CtrRootfs rootfs = {0};
+	if (!str_empty(c->snapshot_key)) {
+		if (!ctr_snapshot_mounts(cli, c->snapshotter, c->snapshot_key, &resp, error))
+			return false;
+		rootfs.mounts = mounts = ctr_mounts_in(resp->n_mounts, resp->mounts);
+	} else {
+		rootfs.root = json_get_string(json_get_object(spec, "root"), "path");
+		if (rootfs.root == NULL || *rootfs.root != '/')
+			return error_set(error, CTRD_ERR_UNKNOWN, "rootfs absolute path is required");
+	}
+	return ctr_set_user(spec, cli_string(cli, "user"), &rootfs, error);
+}
 
 /* The container's process with what the flags change, as JSON. */
 static char *process_json(Cli *cli, GError **error)
@@ -22,7 +43,7 @@ static char *process_json(Cli *cli, GError **error)
 			          cli_arg(cli, 0));
 		return NULL;
 	}
-	if (*cli_string(cli, "user") != '\0' && !spec_set_user(spec, cli_string(cli, "user"), -1, error))
+	if (*cli_string(cli, "user") != '\0' && !set_user(cli, resp->container, spec, error))
 		return NULL;
 	JsonObject *args = json_object_new_array();
 	for (int i = 1; i < cli_n_args(cli); i++)
@@ -79,8 +100,7 @@ static bool exec_run(Cli *cli, GError **error)
 	if (*id == '\0')
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "container id must be provided");
 	if (*exec_id == '\0')
-		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
-		                 "exec id must not be empty: give one with --exec-id");
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "Required flag \"exec-id\" not set");
 	if (tty && *log_uri != '\0')
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "can't use log-uri with tty");
 	if (*log_uri != '\0' && *cli_string(cli, "fifo-dir") != '\0')

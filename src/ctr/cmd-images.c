@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* ctr images: what works on records; pull, push, import and export are in cmd-images-transfer.c */
+#include "ctr/container.h"
 #include "ctr/image.h"
 #include "ctr/images.h"
 #include "ctr/snapshots.h"
@@ -327,18 +328,6 @@ static bool usage_run(Cli *cli, GError **error)
 
 /* ---- mount, unmount ---- */
 
-static GPtrArray *mounts_in(size_t n, Containerd__Types__Mount *const *in)
-{
-	GPtrArray *out = mounts_new();
-	for (size_t i = 0; i < n; i++) {
-		g_autofree const char **options = g_new0(const char *, in[i]->n_options + 1);
-		for (size_t k = 0; k < in[i]->n_options; k++)
-			options[k] = in[i]->options[k];
-		g_ptr_array_add(out, mount_new(in[i]->type, in[i]->source, in[i]->target, options));
-	}
-	return out;
-}
-
 /* The snapshot's mounts, made now or by an earlier mount with the same target. */
 static GPtrArray *snapshot_for_mount(Cli *cli, const char *snapshotter, const char *key, const char *parent,
                                      GError **error)
@@ -350,13 +339,15 @@ static GPtrArray *snapshot_for_mount(Cli *cli, const char *snapshotter, const ch
 	g_autoptr(GHashTable) none = strmap_new();
 	if (cli_bool(cli, "rw") ? ctr_snapshot_prepare(cli, snapshotter, key, parent, none, &rw, &failed)
 	                        : ctr_snapshot_view(cli, snapshotter, key, parent, &ro, &failed))
-		return rw != NULL ? mounts_in(rw->n_mounts, rw->mounts) : mounts_in(ro->n_mounts, ro->mounts);
+		return rw != NULL ? ctr_mounts_in(rw->n_mounts, rw->mounts)
+		                  : ctr_mounts_in(ro->n_mounts, ro->mounts);
 	if (!error_is(failed, CTRD_ERR_ALREADY_EXISTS)) {
 		g_propagate_error(error, g_steal_pointer(&failed));
 		return NULL;
 	}
-	return ctr_snapshot_mounts(cli, snapshotter, key, &old, error) ? mounts_in(old->n_mounts, old->mounts)
-	                                                               : NULL;
+	return ctr_snapshot_mounts(cli, snapshotter, key, &old, error)
+	               ? ctr_mounts_in(old->n_mounts, old->mounts)
+	               : NULL;
 }
 
 static bool mount_image(Cli *cli, const char *ref, const char *target, const char *snapshotter,

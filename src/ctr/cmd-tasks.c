@@ -198,7 +198,7 @@ bool signal_parse(const char *text, int *ret, GError **error)
 			}
 		}
 	}
-	return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "unknown signal %s", Q(text));
+	return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "invalid signal: %s", text);
 }
 
 /* ---- commands ---- */
@@ -467,8 +467,10 @@ static bool metrics_run(Cli *cli, GError **error)
 	        CONTAINERD__SERVICES__TASKS__V1__METRICS_REQUEST__INIT;
 	req.filters = filters;
 	req.n_filters = 1;
+	autopb Containerd__Services__Containers__V1__GetContainerResponse *container = NULL;
 	autopb Containerd__Services__Tasks__V1__MetricsResponse *resp = NULL;
-	if (!ctr_call(cli, SERVICE, "Metrics", &req, &resp, error))
+	if (!ctr_container_get(cli, cli_arg(cli, 0), &container, error) ||
+	    !ctr_call(cli, SERVICE, "Metrics", &req, &resp, error))
 		return false;
 	if (resp->n_metrics == 0)
 		return error_set(error, CTRD_ERR_NOT_FOUND,

@@ -114,53 +114,44 @@ static GHashTable *container_labels(Cli *cli, const Source *s)
 	return labels;
 }
 
-/* ---- spec ---- */
+/* ---- users ---- */
 
 typedef struct {
-	Cli *cli;
-	const CtrContainer *c;
-	const ImageConfig *config;
-	char **args;
 	JsonObject *spec;
-} Build;
+	const char *user;
+} SetUser;
 
-static bool build_in(const char *root, void *data, GError **error)
+static bool set_user_in(const char *root, void *data, GError **error)
 {
-	Build *b = data;
+	const SetUser *s = data;
 	autofd fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return error_set_errno(error, errno, "open %s", root);
-	b->spec = ctr_spec_build(b->cli, b->c->id, b->config, fd, b->args, error);
-	return b->spec != NULL;
+	return spec_set_user(s->spec, s->user, fd, error);
 }
 
-static GPtrArray *mounts_of(const Containerd__Services__Snapshots__V1__PrepareSnapshotResponse *resp)
+bool ctr_set_user(JsonObject *spec, const char *user, const CtrRootfs *rootfs, GError **error)
+{
+	SetUser s = {.spec = spec, .user = user};
+	if (rootfs->mounts != NULL)
+		return mounts_with_readonly_temp(rootfs->mounts, NULL, set_user_in, &s, error);
+	return rootfs->root != NULL ? set_user_in(rootfs->root, &s, error)
+	                            : spec_set_user(spec, user, -1, error);
+}
+
+GPtrArray *ctr_mounts_in(size_t n, Containerd__Types__Mount *const *in)
 {
 	GPtrArray *out = mounts_new();
-	for (size_t i = 0; i < resp->n_mounts; i++) {
-		const Containerd__Types__Mount *m = resp->mounts[i];
-		g_autofree const char **options = g_new0(const char *, m->n_options + 1);
-		for (size_t k = 0; k < m->n_options; k++)
-			options[k] = m->options[k];
-		g_ptr_array_add(out, mount_new(m->type, m->source, m->target, options));
+	for (size_t i = 0; i < n; i++) {
+		g_autofree const char **options = g_new0(const char *, in[i]->n_options + 1);
+		for (size_t k = 0; k < in[i]->n_options; k++)
+			options[k] = in[i]->options[k];
+		g_ptr_array_add(out, mount_new(in[i]->type, in[i]->source, in[i]->target, options));
 	}
 	return out;
 }
 
-/* The spec needs the image's /etc/passwd and /etc/group: of the snapshot, mounted read-only for the moment;
- * or of --rootfs. */
-static bool build_spec(Build *b, const Containerd__Services__Snapshots__V1__PrepareSnapshotResponse *prepared,
-                       GError **error)
-{
-	if (prepared != NULL) {
-		g_autoptr(GPtrArray) mounts = mounts_of(prepared);
-		return mounts_with_readonly_temp(mounts, NULL, build_in, b, error);
-	}
-	if (cli_bool(b->cli, "rootfs"))
-		return build_in(cli_arg(b->cli, 0), b, error);
-	b->spec = ctr_spec_build(b->cli, b->c->id, NULL, -1, b->args, error);
-	return b->spec != NULL;
-}
+/* ---- spec ---- */
 
 static bool dump_config(Cli *cli, JsonObject *spec, GError **error)
 {
@@ -245,10 +236,12 @@ static bool make(Cli *cli, CtrContainer *c, const char *ref, char **args, GError
 		c->snapshotter = g_strdup(snapshotter);
 		c->snapshot_key = g_strdup(c->id);
 	}
-	Build b = {.cli = cli, .c = c, .config = source.config, .args = args};
-	if (!build_spec(&b, prepared, error))
+	g_autoptr(GPtrArray) mounts =
+	        prepared != NULL ? ctr_mounts_in(prepared->n_mounts, prepared->mounts) : NULL;
+	CtrRootfs rootfs = {.root = cli_bool(cli, "rootfs") ? ref : NULL, .mounts = mounts};
+	g_autoptr(JsonObject) spec = ctr_spec_build(cli, c->id, source.config, &rootfs, args, error);
+	if (spec == NULL)
 		return false;
-	g_autoptr(JsonObject) spec = b.spec;
 	ctr_spec_io_owner(spec, &c->io_uid, &c->io_gid);
 	bool terminal = false;
 	json_get_bool(json_get_object(spec, "process"), "terminal", &terminal);

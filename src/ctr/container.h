@@ -7,6 +7,7 @@
 #include "ctr/ctr.h"
 #include "message.h"
 #include "oci/manifest.h"
+#include "types/mount.pb-c.h"
 #include "types/runc/options/oci.pb-c.h"
 
 typedef struct {
@@ -27,8 +28,17 @@ bool ctr_container_load(Cli *cli, const char *id, CtrContainer *ret, GError **er
 /* What --runc-* say; borrowed strings. True where any was given. */
 bool ctr_runc_options(Cli *cli, Containerd__Runc__V1__Options *o);
 
-/* spec.c: the spec from the flags. config NULL: no image; rootfd for users and groups, -1: none. */
-JsonObject *ctr_spec_build(Cli *cli, const char *id, const ImageConfig *config, int rootfd, char **args,
-                           GError **error);
+/* Where users and groups are looked up: in a directory, or in mounts, which are mounted read-only for the
+ * moment. Neither: names are an error. */
+typedef struct {
+	const char *root;
+	GPtrArray *mounts; // of Mount
+} CtrRootfs;
+bool ctr_set_user(JsonObject *spec, const char *user, const CtrRootfs *rootfs, GError **error);
+GPtrArray *ctr_mounts_in(size_t n, Containerd__Types__Mount *const *in);
+
+/* spec.c: the spec from the flags. config NULL: no image. */
+JsonObject *ctr_spec_build(Cli *cli, const char *id, const ImageConfig *config, const CtrRootfs *rootfs,
+                           char **args, GError **error);
 /* Who owns container root's files on the host: the first of the id maps. */
 void ctr_spec_io_owner(JsonObject *spec, uint32_t *ret_uid, uint32_t *ret_gid);

@@ -44,6 +44,7 @@ typedef struct Table Table;
 /* minwidth, padding as tabwriter's parameters of the command (upstream mostly uses 4, 8 and 1, 8 with tabs of
  * 8). */
 Table *table_new(int minwidth, int padding);
+Table *table_new_tabs(int minwidth, int padding); // with tabs between the cells
 /* One row of cells, tab-separated text. */
 void table_row(Table *t, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void table_print(Table *t); // and frees

@@ -290,7 +290,7 @@ static bool add_rest(Cli *cli, JsonObject *spec, GError **error)
 	return true;
 }
 
-static bool fill(Cli *cli, JsonObject *spec, const ImageConfig *config, int rootfd, char **args,
+static bool fill(Cli *cli, JsonObject *spec, const ImageConfig *config, const CtrRootfs *rootfs, char **args,
                  GError **error)
 {
 	if (!add_env(cli, spec, error) || !add_mounts(cli, spec, error))
@@ -312,7 +312,7 @@ static bool fill(Cli *cli, JsonObject *spec, const ImageConfig *config, int root
 		spec_set_cwd(spec, cli_string(cli, "cwd"));
 	const char *user = cli_string(cli, "user");
 	if ((config != NULL || *user != '\0') &&
-	    !spec_set_user(spec, *user != '\0' ? user : config->user, rootfd, error))
+	    !ctr_set_user(spec, *user != '\0' ? user : config->user, rootfs, error))
 		return false;
 	if (cli_bool(cli, "tty"))
 		spec_set_terminal(spec);
@@ -324,13 +324,13 @@ static bool fill(Cli *cli, JsonObject *spec, const ImageConfig *config, int root
 	       add_limits(cli, spec, error) && add_namespaces(cli, spec, error) && add_rest(cli, spec, error);
 }
 
-JsonObject *ctr_spec_build(Cli *cli, const char *id, const ImageConfig *config, int rootfd, char **args,
-                           GError **error)
+JsonObject *ctr_spec_build(Cli *cli, const char *id, const ImageConfig *config, const CtrRootfs *rootfs,
+                           char **args, GError **error)
 {
 	g_autoptr(GHashTable) labels = label_words(cli_strings(cli, "label"));
 	const char *file = cli_string(cli, "config");
 	g_autoptr(JsonObject) spec = *file != '\0' ? load_json(file, error) : spec_new(ctr_ns(cli), id);
-	if (spec == NULL || (*file == '\0' && !fill(cli, spec, config, rootfd, args, error)))
+	if (spec == NULL || (*file == '\0' && !fill(cli, spec, config, rootfs, args, error)))
 		return NULL;
 	spec_add_annotations(spec, labels);
 	return g_steal_pointer(&spec);

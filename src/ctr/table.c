@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Go's text/tabwriter with spaces as padding: a column is a run of rows that have a cell there which a tab
- * ends. */
+/* Go's text/tabwriter: a column is a run of rows that have a cell there which a tab ends. */
 #include "ctr/ctr.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 
 struct Table {
 	int minwidth, padding;
+	bool tabs;
 	GPtrArray *rows; // char**, cells
 };
 
@@ -20,6 +20,13 @@ Table *table_new(int minwidth, int padding)
 	return t;
 }
 
+Table *table_new_tabs(int minwidth, int padding)
+{
+	Table *t = table_new(minwidth, padding);
+	t->tabs = true;
+	return t;
+}
+
 void table_row(Table *t, const char *format, ...)
 {
 	va_list args;
@@ -28,6 +35,8 @@ void table_row(Table *t, const char *format, ...)
 	va_end(args);
 	g_ptr_array_add(t->rows, g_strsplit(text, "\t", -1));
 }
+
+enum { TAB = 8 };
 
 static int cell_width(const char *cell)
 {
@@ -46,7 +55,20 @@ static int column_width(const Table *t, guint r, guint c)
 	int width = 0;
 	for (guint i = first; i < end; i++)
 		width = MAX(width, cell_width(((char **)t->rows->pdata[i])[c]));
-	return width == 0 ? 0 : MAX(width + t->padding, t->minwidth);
+	if (width == 0 && !t->tabs)
+		return 0;
+	width = MAX(width + t->padding, t->minwidth);
+	return t->tabs ? (width + TAB - 1) / TAB * TAB : width;
+}
+
+static void pad(const Table *t, int columns)
+{
+	if (!t->tabs) {
+		printf("%*s", columns, "");
+		return;
+	}
+	for (int i = 0; i < (columns + TAB - 1) / TAB; i++)
+		putchar('\t');
 }
 
 void table_print(Table *t)
@@ -57,7 +79,7 @@ void table_print(Table *t)
 		for (guint c = 0; c < n; c++) {
 			fputs(cells[c], stdout);
 			if (c + 1 < n)
-				printf("%*s", column_width(t, r, c) - cell_width(cells[c]), "");
+				pad(t, column_width(t, r, c) - cell_width(cells[c]));
 		}
 		putchar('\n');
 	}

@@ -47,7 +47,8 @@ static bool make_fifo(TaskIo *io, char **ret, const char *id, const char *stream
 {
 	g_free(*ret);
 	*ret = g_strdup_printf("%s/%s-%s", io->dir, id, stream);
-	return mkfifo(*ret, 0700) == 0 || error_set_errno(error, errno, "mkfifo %s", *ret);
+	return mkfifo(*ret, 0700) == 0 ||
+	       error_set_errno(error, errno, "failed to open %s fifo: error creating fifo %s", stream, *ret);
 }
 
 static bool make_fifos(TaskIo *io, const char *id, const TaskIoOptions *options, GError **error)

@@ -38,5 +38,5 @@ extern const CliCommand ctr_tasks_exec, ctr_tasks_start, ctr_containers_create;
 /* Waits for the process while its streams are pumped; then its exit status is ours. Frees the wait. */
 bool ctr_follow(Cli *cli, TaskIo *io, CtrWait *wait, GError **error);
 
-/* "SIGKILL", "kill", "9", "RTMIN+1". INVALID_ARGUMENT `unknown signal "x"`. */
+/* "SIGKILL", "kill", "9", "RTMIN+1". INVALID_ARGUMENT `invalid signal: x`. */
 bool signal_parse(const char *text, int *ret, GError **error);

@@ -336,6 +336,19 @@ static bool do_tag(Operation *op, const Google__Protobuf__Any *from, const Googl
 	       transfer_tag(op->service->transfer, &op->ctx, &source.images, &target.images, error);
 }
 
+/* Takes the padding that follows an archive's end, so that the client can send all that it has: one that is
+ * cut off in the middle of it reports an error. */
+static void drain(StreamReader *reader)
+{
+	enum {
+		PADDING_MAX = 1024 * 1024
+	};
+	char buf[4096];
+	ssize_t n = 1;
+	for (size_t all = 0; n > 0 && all < PADDING_MAX; all += (size_t)MAX(n, 0))
+		n = stream_reader_read(reader, buf, sizeof(buf), NULL);
+}
+
 static bool do_import(Operation *op, const Google__Protobuf__Any *from, const Google__Protobuf__Any *to,
                       GError **error)
 {
@@ -354,8 +367,10 @@ static bool do_import(Operation *op, const Google__Protobuf__Any *from, const Go
 	        .media_type = pb->media_type,
 	        .force_compress = pb->force_compress,
 	};
-	return transfer_import(op->service->transfer, &op->ctx, &import, &images.images, progress_sink(op),
-	                       error);
+	if (!transfer_import(op->service->transfer, &op->ctx, &import, &images.images, progress_sink(op), error))
+		return false;
+	drain(reader);
+	return true;
 }
 
 static bool do_export(Operation *op, const Google__Protobuf__Any *from, const Google__Protobuf__Any *to,

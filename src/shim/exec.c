@@ -71,7 +71,15 @@ static void exec_remove_file(const Process *p, const char *suffix)
 	unlink(path);
 }
 
-/* Takes the error. The streams stay until Delete, as upstream. */
+static void on_failed_closed(GError *error, void *data)
+{
+	Op *op = data;
+	g_clear_error(&error);
+	op_finish(op, g_steal_pointer(&op->error));
+}
+
+/* Takes the error. The streams are closed before the answer: a client that gives up reads its fifos to their
+ * end before it asks for the Delete. */
 static void exec_failed(Op *op, GError *error)
 {
 	Process *p = op->process;
@@ -80,7 +88,14 @@ static void exec_failed(Op *op, GError *error)
 	exec_remove_file(p, ".json");
 	op_release(op);
 	container_exec_gone(p->container);
-	op_finish(op, error);
+	op->error = error;
+	op->killable = false;
+	op->stage = "undo: close streams";
+	Stdio *io = g_steal_pointer(&p->io);
+	if (io != NULL)
+		stdio_close(io, on_failed_closed, op);
+	else
+		on_failed_closed(NULL, op);
 }
 
 static void publish_started(Process *p)
