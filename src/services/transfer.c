@@ -340,9 +340,7 @@ static bool do_tag(Operation *op, const Google__Protobuf__Any *from, const Googl
  * cut off in the middle of it reports an error. */
 static void drain(StreamReader *reader)
 {
-	enum {
-		PADDING_MAX = 1024 * 1024
-	};
+	enum { PADDING_MAX = 1024 * 1024 };
 	char buf[4096];
 	ssize_t n = 1;
 	for (size_t all = 0; n > 0 && all < PADDING_MAX; all += (size_t)MAX(n, 0))
@@ -367,7 +365,8 @@ static bool do_import(Operation *op, const Google__Protobuf__Any *from, const Go
 	        .media_type = pb->media_type,
 	        .force_compress = pb->force_compress,
 	};
-	if (!transfer_import(op->service->transfer, &op->ctx, &import, &images.images, progress_sink(op), error))
+	if (!transfer_import(op->service->transfer, &op->ctx, &import, &images.images, progress_sink(op),
+	                     error))
 		return false;
 	drain(reader);
 	return true;
