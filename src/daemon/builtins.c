@@ -28,6 +28,7 @@ static const PluginRegistration *const builtins[] = {
         &plugin_server_grpc_tcp,
         &plugin_server_debug,
         &plugin_server_metrics,
+        &plugin_http_pprof,
         &plugin_sandbox_store,
         &plugin_sandboxes,
         &plugin_sandbox_controller,

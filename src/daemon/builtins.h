@@ -6,8 +6,9 @@
 /* plugins-internal.c */
 extern const PluginRegistration plugin_internal_opt;
 /* plugins-server.c */
-extern const PluginRegistration plugin_server_grpc, plugin_server_ttrpc, plugin_server_grpc_tcp,
-        plugin_server_debug, plugin_server_metrics;
+extern const PluginRegistration plugin_server_grpc, plugin_server_ttrpc, plugin_server_grpc_tcp;
+/* plugins-http.c */
+extern const PluginRegistration plugin_server_debug, plugin_server_metrics, plugin_http_pprof;
 /* plugins-store.c */
 extern const PluginRegistration plugin_content, plugin_overlayfs, plugin_native, plugin_exchange,
         plugin_metadata, plugin_gc, plugin_leases;

@@ -201,16 +201,3 @@ const PluginRegistration plugin_server_grpc_tcp = {
         .requires = (const char *const[]){PLUGIN_GRPC, PLUGIN_METRICS, NULL},
         .init = later_init,
 };
-
-const PluginRegistration plugin_server_debug = {
-        .type = PLUGIN_SERVER,
-        .id = "debug",
-        .requires = (const char *const[]){PLUGIN_HTTP, NULL},
-        .init = later_init,
-};
-
-const PluginRegistration plugin_server_metrics = {
-        .type = PLUGIN_SERVER,
-        .id = "metrics",
-        .init = later_init,
-};

@@ -8,6 +8,8 @@
 #include "base/util.h"
 #include "rpc/server.h"
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -160,4 +162,69 @@ int rpc_listen_unix(const char *path, mode_t mode, uid_t uid, gid_t gid, GError 
 		return -1;
 	}
 	return fd_steal(&fd);
+}
+
+/* ---- TCP ---- */
+
+/* "host:port" or "[v6]:port"; false where there is no port. */
+static bool split_address(const char *address, char **ret_host, char **ret_port)
+{
+	const char *colon = strrchr(address, ':');
+	if (colon == NULL)
+		return false;
+	*ret_host = g_strndup(address, (gsize)(colon - address));
+	*ret_port = g_strdup(colon + 1);
+	size_t n = strlen(*ret_host);
+	if (n >= 2 && (*ret_host)[0] == '[' && (*ret_host)[n - 1] == ']') {
+		memmove(*ret_host, *ret_host + 1, n - 2);
+		(*ret_host)[n - 2] = '\0';
+		return true;
+	}
+	return strchr(*ret_host, ':') == NULL;
+}
+
+static int listen_on(const struct addrinfo *ai, bool any, const char *address, GError **error)
+{
+	const int one = 1, zero = 0;
+	autofd fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		error_set_errno(error, errno, "listen tcp %s: socket", address);
+		return -1;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (any && ai->ai_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0) {
+		error_set_errno(error, errno, "listen tcp %s: bind", address);
+		return -1;
+	}
+	return fd_steal(&fd);
+}
+
+int rpc_listen_tcp(const char *address, GError **error)
+{
+	g_autofree char *host = NULL, *port = NULL;
+	if (!split_address(address, &host, &port)) {
+		error_set(error, CTRD_ERR_UNKNOWN, "listen tcp: address %s: %s", address,
+		          host == NULL ? "missing port in address" : "too many colons in address");
+		return -1;
+	}
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *all = NULL;
+	int r = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &all);
+	if (r != 0) {
+		error_set(error, CTRD_ERR_UNKNOWN, "listen tcp: lookup %s: %s", address, gai_strerror(r));
+		return -1;
+	}
+	/* With no host one IPv6 socket takes both, where the kernel has IPv6. */
+	int fd = -1;
+	for (int family = AF_INET6; fd < 0 && family != 0; family = family == AF_INET6 ? AF_INET : 0) {
+		for (const struct addrinfo *ai = all; ai != NULL && fd < 0; ai = ai->ai_next) {
+			if (ai->ai_family != family)
+				continue;
+			g_clear_error(error);
+			fd = listen_on(ai, host[0] == '\0', address, error);
+		}
+	}
+	freeaddrinfo(all);
+	return fd;
 }
