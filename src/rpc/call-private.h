@@ -20,6 +20,8 @@ struct RpcPair {
 /* A registered service; handlers by the index of the method in the descriptor. */
 typedef struct {
 	RpcService service;
+	const RpcObserver *observer; // NULL: nobody
+	void *slot;
 	const RpcMethod *handlers[];
 } RpcEntry;
 
@@ -60,6 +62,8 @@ struct RpcServer {
 	Loop *loop;
 	Pool *pool;
 	RpcServerLimits limits;
+	const RpcObserver *observer;
+	void *observer_data;
 	int refs;             // atomic: the owner's, each call's
 	GHashTable *services; // name -> RpcEntry
 	Lock lock;
@@ -97,6 +101,15 @@ void rpc_call_take_metadata(RpcCall *call, RpcPair *pairs);
 void rpc_dispatch_begin(RpcCall *call);
 /* Ends a call of which the protocol has found something wrong. */
 void rpc_dispatch_refuse(RpcCall *call, RpcStatusCode code, const char *text);
+
+/* One more message of this call was taken or given. */
+static inline void rpc_call_count_message(const RpcCall *call, bool sent)
+{
+	if (call->entry->observer != NULL)
+		call->entry->observer->message(
+		        call->entry->slot, (unsigned)(call->desc - call->entry->service.descriptor->methods),
+		        sent);
+}
 
 /* ---- between dispatch.c, call.c and server.c ---- */
 

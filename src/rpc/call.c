@@ -130,7 +130,10 @@ bool rpc_call_send(RpcCall *call, const void *message, GError **error)
 		return false;
 	}
 	rpc_xfer_wait_send(&call->x);
-	return rpc_xfer_send(&call->x, msg) || set_gone(call, error);
+	if (!rpc_xfer_send(&call->x, msg))
+		return set_gone(call, error);
+	rpc_call_count_message(call, true);
+	return true;
 }
 
 bool rpc_call_try_send(RpcCall *call, const void *message, size_t max_queue)
@@ -147,7 +150,10 @@ bool rpc_call_try_send(RpcCall *call, const void *message, size_t max_queue)
 		rpc_msg_unref(msg);
 		return false;
 	}
-	return rpc_xfer_send(x, msg);
+	if (!rpc_xfer_send(x, msg))
+		return false;
+	rpc_call_count_message(call, true);
+	return true;
 }
 
 static ProtobufCMessage *unpack(RpcCall *call, RpcMsg *msg, GError **error)

@@ -10,6 +10,9 @@
 
 /* What is read at once. On the stack, so that an idle connection has no buffer. */
 #define RX_CHUNK 16384
+/* What is encrypted at once; TLS takes 16 KiB in one record. */
+#define CIPHER_CHUNK ((size_t)32 * 1024)
+#define RECORD ((size_t)16 * 1024)
 /* One connection reads or writes at most this before the others have their turn. */
 #define TURN ((size_t)1024 * 1024)
 #define FLUSH_TIMEOUT (1 * NS_PER_SEC)
@@ -138,6 +141,9 @@ void rpc_conn_unref(RpcConn *conn)
 	if (conn == NULL || __atomic_sub_fetch(&conn->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	g_assert(conn->fd < 0 && conn->session == NULL);
+	if (conn->crypt != NULL)
+		conn->crypt->ops->free(conn->crypt);
+	g_free(conn->cipher.data);
 	g_free(conn->close_text);
 	g_free(conn);
 }
@@ -214,6 +220,13 @@ void rpc_conn_detach(RpcConn *conn, RpcXfer *x, RpcStatusCode code, const char *
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
+/* There is something to write that can be written now. */
+static bool has_output(const RpcConn *conn)
+{
+	return conn->cipher.len > 0 ||
+	       (conn->out.head != NULL && (conn->crypt == NULL || conn->crypt->established));
+}
+
 static void set_events(RpcConn *conn)
 {
 	if (conn->fd < 0 || conn->closed)
@@ -221,7 +234,7 @@ static void set_events(RpcConn *conn)
 	int events = 0;
 	if (!conn->stop_read && !conn->pause_read && !conn->finishing)
 		events |= UV_READABLE;
-	if (conn->out.head != NULL)
+	if (has_output(conn))
 		events |= UV_WRITABLE;
 	if (events == 0)
 		events = UV_DISCONNECT;
@@ -259,29 +272,76 @@ void rpc_conn_clear_timeout(RpcConn *conn)
 	conn->timer = NULL;
 }
 
+/* The peer's last words may still be readable, and the poll tells; or the timer does. */
+static void write_failed(RpcConn *conn)
+{
+	conn->io_error = true;
+	rpc_conn_set_timeout(conn, FLUSH_TIMEOUT);
+	out_clear(&conn->out);
+	conn->cipher.len = 0;
+}
+
 /* One sendmsg. false: the socket is full or broken. */
-static bool write_once(RpcConn *conn)
+static bool send_iov(RpcConn *conn, struct iovec *iov, size_t n, size_t total, size_t *ret_sent)
+{
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
+	ssize_t sent = RETRY_EINTR(sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT));
+	*ret_sent = sent > 0 ? (size_t)sent : 0;
+	if (sent < 0 && errno != EAGAIN)
+		write_failed(conn);
+	return sent >= 0 && (size_t)sent == total;
+}
+
+static bool write_plain(RpcConn *conn)
 {
 	struct iovec iov[64];
-	size_t n = 0, total = 0;
+	size_t n = 0, total = 0, sent;
 	for (RpcOutSeg *seg = conn->out.head; seg != NULL && n < G_N_ELEMENTS(iov); seg = seg->next) {
 		iov[n++] = (struct iovec){.iov_base = (void *)seg->at, .iov_len = seg->len};
 		total += seg->len;
 	}
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
-	ssize_t sent = RETRY_EINTR(sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT));
-	if (sent < 0) {
-		if (errno != EAGAIN) {
-			/* The peer's last words may still be readable, and the poll tells; or the timer does.
-			 */
-			conn->io_error = true;
-			rpc_conn_set_timeout(conn, FLUSH_TIMEOUT);
-			out_clear(&conn->out);
+	bool all = send_iov(conn, iov, n, total, &sent);
+	if (!conn->io_error)
+		out_consume(&conn->out, sent);
+	return all;
+}
+
+/* Fills the empty buffer for the socket: first with what the handshake has to say, then from the output. */
+static bool encrypt(RpcConn *conn)
+{
+	RpcCrypt *crypt = conn->crypt;
+	if (conn->cipher.data == NULL)
+		conn->cipher.data = g_malloc(CIPHER_CHUNK);
+	conn->cipher.at = 0;
+	while (crypt->established && conn->out.head != NULL) {
+		size_t n = MIN(conn->out.head->len, RECORD);
+		if (!crypt->ops->write(crypt, conn->out.head->at, n)) {
+			write_failed(conn);
+			return false;
 		}
+		out_consume(&conn->out, n);
+		conn->cipher.len += crypt->ops->take(crypt, conn->cipher.data + conn->cipher.len,
+		                                     CIPHER_CHUNK - conn->cipher.len);
+		if (conn->cipher.len > CIPHER_CHUNK - RECORD)
+			break; // the rest of a record that did not fit comes first next time
+	}
+	conn->cipher.len += crypt->ops->take(crypt, conn->cipher.data + conn->cipher.len,
+	                                     CIPHER_CHUNK - conn->cipher.len);
+	return conn->cipher.len > 0;
+}
+
+static bool write_encrypted(RpcConn *conn)
+{
+	size_t sent;
+	if (conn->cipher.len == 0 && !encrypt(conn)) {
+		g_clear_pointer(&conn->cipher.data, g_free); // an idle connection has no buffer
 		return false;
 	}
-	out_consume(&conn->out, (size_t)sent);
-	return (size_t)sent == total;
+	struct iovec iov = {.iov_base = conn->cipher.data + conn->cipher.at, .iov_len = conn->cipher.len};
+	bool all = send_iov(conn, &iov, 1, conn->cipher.len, &sent);
+	conn->cipher.at += sent;
+	conn->cipher.len -= MIN(sent, conn->cipher.len);
+	return all;
 }
 
 static void flush(RpcConn *conn)
@@ -293,7 +353,8 @@ static void flush(RpcConn *conn)
 	for (size_t turn = 0; turn < TURN / RPC_OUT_MARK; turn++) {
 		if (conn->out.bytes < RPC_OUT_MARK && !conn->io_error)
 			conn->codec->fill(conn);
-		if (conn->out.head == NULL || !write_once(conn))
+		if (conn->crypt != NULL ? !write_encrypted(conn)
+		                        : conn->out.head == NULL || !write_plain(conn))
 			break;
 	}
 }
@@ -319,7 +380,7 @@ void rpc_conn_release(RpcConn *conn)
 {
 	if (conn->hold == 1 && !conn->closed && !conn->closing) {
 		flush(conn);
-		if (conn->finishing && conn->out.head == NULL)
+		if (conn->finishing && conn->out.head == NULL && conn->cipher.len == 0)
 			conn->closing = true;
 		bool backlog = conn->codec->backlog != NULL && conn->codec->backlog(conn);
 		if (backlog || conn->out.bytes > RPC_OUT_STOP_READ)
@@ -343,12 +404,31 @@ void rpc_conn_input(RpcConn *conn, const uint8_t *data, size_t len)
 	rpc_conn_release(conn);
 }
 
+/* Bytes from the socket: decrypted, to the protocol. */
+static void input_encrypted(RpcConn *conn, const uint8_t *data, size_t len)
+{
+	RpcCrypt *crypt = conn->crypt;
+	uint8_t plain[RX_CHUNK];
+	ssize_t n;
+	crypt->ops->feed(crypt, data, len);
+	while (!conn->finishing && !conn->closing &&
+	       (n = crypt->ops->read(crypt, plain, sizeof(plain))) != 0) {
+		if (n > 0) {
+			rpc_conn_input(conn, plain, (size_t)n);
+			continue;
+		}
+		if (!crypt->established)
+			out_clear(&conn->out); // nobody can read it
+		rpc_conn_finish(conn, RPC_UNAVAILABLE, "EOF");
+	}
+}
+
 /* One recv. false: nothing more now, or the connection is done. */
 static bool read_once(RpcConn *conn, size_t *turn)
 {
 	uint8_t chunk[RX_CHUNK], *at = NULL;
 	size_t room = 0;
-	if (conn->codec->rx_buffer != NULL)
+	if (conn->codec->rx_buffer != NULL && conn->crypt == NULL)
 		at = conn->codec->rx_buffer(conn, &room);
 	if (at == NULL) {
 		at = chunk;
@@ -362,7 +442,10 @@ static bool read_once(RpcConn *conn, size_t *turn)
 		return false;
 	}
 	*turn += (size_t)n;
-	rpc_conn_input(conn, at, (size_t)n);
+	if (conn->crypt != NULL)
+		input_encrypted(conn, at, (size_t)n);
+	else
+		rpc_conn_input(conn, at, (size_t)n);
 	return (size_t)n == room;
 }
 

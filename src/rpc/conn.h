@@ -49,6 +49,25 @@ typedef struct {
 	size_t bytes;
 } RpcOut;
 
+/* Encryption between the socket and the protocol, without I/O (rpc/tls.h). */
+typedef struct RpcCrypt RpcCrypt;
+typedef struct {
+	/* Takes bytes from the peer. */
+	void (*feed)(RpcCrypt *crypt, const uint8_t *data, size_t len);
+	/* What they decrypt to; 0: nothing more now; less: the peer has ended it, or it failed (the last
+	 * bytes for the peer say so). */
+	ssize_t (*read)(RpcCrypt *crypt, uint8_t *to, size_t room);
+	/* Encrypts; false: failed. Only when established. */
+	bool (*write)(RpcCrypt *crypt, const uint8_t *data, size_t len);
+	/* Moves bytes for the peer; returns their number. */
+	size_t (*take)(RpcCrypt *crypt, uint8_t *to, size_t room);
+	void (*free)(RpcCrypt *crypt);
+} RpcCryptOps;
+struct RpcCrypt {
+	const RpcCryptOps *ops;
+	bool established; // the handshake is done
+};
+
 /* Protocols stop filling the output above this. */
 #define RPC_OUT_MARK ((size_t)256 * 1024)
 /* A peer whose output is above this is not read from until half of it is gone. */
@@ -74,6 +93,11 @@ struct RpcConn {
 	uv_poll_t poll;
 	LoopTimer *timer; // the preface's, or the last flush's
 	RpcOut out;
+	RpcCrypt *crypt; // NULL: none; set before rpc_conn_start, freed with the connection
+	struct {
+		uint8_t *data;
+		size_t at, len;
+	} cipher; // what is encrypted and not sent yet
 	RpcXfer *xfers;
 	unsigned n_xfers;
 	unsigned hold;

@@ -137,6 +137,13 @@ void rpc_call_handled(RpcCall *call, RpcMsg *last, const GError *error)
 	}
 	g_assert(running); // answered twice
 	log_result(call, error);
+	const RpcEntry *entry = call->entry;
+	if (last != NULL)
+		rpc_call_count_message(call, true);
+	if (entry->observer != NULL)
+		entry->observer->handled(entry->slot,
+		                         (unsigned)(call->desc - entry->service.descriptor->methods),
+		                         rpc_status_of(error), time_mono() - call->started);
 	rpc_server_call_removed(call->server, call);
 	__atomic_sub_fetch(&call->conn->running, 1, __ATOMIC_RELAXED);
 	/* A late answer, after the deadline or the client's end, is dropped by finish. */
@@ -257,6 +264,10 @@ static void dispatch(RpcCall *call)
 	if (late)
 		return;
 	rpc_xfer_ref(&call->x); // the handler's, until rpc_call_handled
+	const RpcEntry *entry = call->entry;
+	if (entry->observer != NULL)
+		entry->observer->started(entry->slot,
+		                         (unsigned)(call->desc - entry->service.descriptor->methods));
 	rpc_server_call_added(server, call);
 	unsigned running = __atomic_add_fetch(&call->conn->running, 1, __ATOMIC_RELAXED);
 	g_autoptr(GError) error = NULL;
@@ -298,6 +309,7 @@ static bool takes_stream(const RpcCall *call)
 static void call_message(RpcXfer *x, RpcMsg *msg)
 {
 	RpcCall *call = (RpcCall *)x;
+	rpc_call_count_message(call, false);
 	if (takes_stream(call)) {
 		rpc_xfer_receive(x, msg);
 		rpc_call_deliver(call);

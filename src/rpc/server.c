@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "rpc/call-private.h"
 #include "rpc/listen.h"
+#include "rpc/tls.h"
 #include <fcntl.h>
 #include <sys/socket.h>
 
@@ -72,6 +73,13 @@ static const RpcMethod *find_handler(const RpcService *service, const char *name
 	return NULL;
 }
 
+void rpc_server_observe(RpcServer *server, const RpcObserver *observer, void *data)
+{
+	g_assert(g_hash_table_size(server->services) == 0);
+	server->observer = observer;
+	server->observer_data = data;
+}
+
 void rpc_server_add(RpcServer *server, const RpcService *service)
 {
 	unsigned n = service->descriptor->n_methods, found = 0;
@@ -83,6 +91,9 @@ void rpc_server_add(RpcServer *server, const RpcService *service)
 	}
 	g_assert(found == service->n_methods); // a handler with a name that the service does not have
 	g_assert(!g_hash_table_contains(server->services, service->descriptor->name));
+	entry->observer = server->observer;
+	if (entry->observer != NULL)
+		entry->slot = entry->observer->service(server->observer_data, service);
 	g_hash_table_insert(server->services, (void *)service->descriptor->name, entry);
 }
 
@@ -186,7 +197,7 @@ static void warn_rarely(RpcServer *s, const char *msg, const char *key, const ch
 }
 
 /* Takes fd. */
-static void serve(RpcServer *s, RpcProto proto, int fd, bool same_uid)
+static void serve(RpcServer *s, RpcProto proto, int fd, bool same_uid, RpcTls *tls)
 {
 	autofd own = fd;
 	struct ucred cred = {.pid = 0, .uid = (uid_t)-1};
@@ -204,6 +215,8 @@ static void serve(RpcServer *s, RpcProto proto, int fd, bool same_uid)
 		return;
 	}
 	RpcConn *conn = rpc_server_add_conn(s, proto, fd_steal(&own));
+	if (tls != NULL)
+		conn->crypt = rpc_tls_accept(tls);
 	conn->pid = known ? cred.pid : 0;
 	conn->uid = cred.uid;
 	g_autoptr(GError) error = NULL;
@@ -218,6 +231,7 @@ typedef struct {
 	RpcProto proto;
 	int fd;
 	bool same_uid;
+	RpcTls *tls;
 } NewFd;
 
 static bool prepare_fd(RpcProto proto, int fd, GError **error)
@@ -230,14 +244,16 @@ static bool prepare_fd(RpcProto proto, int fd, GError **error)
 	return true;
 }
 
-static bool post_fd(RpcServer *server, RpcProto proto, int fd, bool same_uid, LoopFn fn, GError **error)
+static bool post_fd(RpcServer *server, RpcProto proto, int fd, bool same_uid, RpcTls *tls, LoopFn fn,
+                    GError **error)
 {
 	if (!prepare_fd(proto, fd, error)) {
 		close(fd);
 		return false;
 	}
 	NewFd *n = g_new(NewFd, 1);
-	*n = (NewFd){.server = rpc_server_ref(server), .proto = proto, .fd = fd, .same_uid = same_uid};
+	*n = (NewFd){
+	        .server = rpc_server_ref(server), .proto = proto, .fd = fd, .same_uid = same_uid, .tls = tls};
 	if (loop_run_on(server->loop, fn, n))
 		return true;
 	close(fd);
@@ -249,14 +265,14 @@ static bool post_fd(RpcServer *server, RpcProto proto, int fd, bool same_uid, Lo
 static void accept_posted(void *data)
 {
 	NewFd *n = data;
-	serve(n->server, n->proto, n->fd, n->same_uid);
+	serve(n->server, n->proto, n->fd, n->same_uid, NULL);
 	rpc_server_unref(n->server);
 	g_free(n);
 }
 
 bool rpc_server_accept(RpcServer *server, RpcProto proto, int fd, GError **error)
 {
-	return post_fd(server, proto, fd, false, accept_posted, error);
+	return post_fd(server, proto, fd, false, NULL, accept_posted, error);
 }
 
 /* ---- listeners ---- */
@@ -267,12 +283,13 @@ struct RpcServerListener {
 	RpcListener *listener;
 	RpcProto proto;
 	bool same_uid;
+	RpcTls *tls;
 };
 
 static void accepted(RpcListener *l, int fd)
 {
 	RpcServerListener *sl = rpc_listener_owner(l);
-	serve(sl->server, sl->proto, fd, sl->same_uid);
+	serve(sl->server, sl->proto, fd, sl->same_uid, sl->tls);
 }
 
 static void listen_posted(void *data)
@@ -283,7 +300,8 @@ static void listen_posted(void *data)
 		close(n->fd);
 	} else {
 		RpcServerListener *sl = g_new0(RpcServerListener, 1);
-		*sl = (RpcServerListener){.server = s, .proto = n->proto, .same_uid = n->same_uid};
+		*sl = (RpcServerListener){
+		        .server = s, .proto = n->proto, .same_uid = n->same_uid, .tls = n->tls};
 		sl->listener = rpc_listener_new(s->loop, n->fd, accepted, sl);
 		sl->next = s->listeners;
 		s->listeners = sl;
@@ -294,7 +312,12 @@ static void listen_posted(void *data)
 
 bool rpc_server_listen(RpcServer *server, RpcProto proto, int listen_fd, bool peer_same_uid, GError **error)
 {
-	return post_fd(server, proto, listen_fd, peer_same_uid, listen_posted, error);
+	return post_fd(server, proto, listen_fd, peer_same_uid, NULL, listen_posted, error);
+}
+
+bool rpc_server_listen_tls(RpcServer *server, int listen_fd, RpcTls *tls, GError **error)
+{
+	return post_fd(server, RPC_PROTO_GRPC, listen_fd, false, tls, listen_posted, error);
 }
 
 static void close_listeners(RpcServer *s)

@@ -12,6 +12,7 @@
 #include "loop/loop.h"
 #include "loop/pool.h"
 #include "rpc/call.h"
+#include "rpc/status.h"
 
 typedef enum {
 	RPC_UNARY,
@@ -57,8 +58,20 @@ typedef struct {
 	int64_t shutdown_ns;  // how long a graceful stop waits for calls; 0: 5 s
 } RpcServerLimits;
 
+/* What wants to know of every call, for metrics. Quick, thread-safe, never NULL. */
+typedef struct {
+	/* A service is added; what this returns is `slot` of the others, and lives as long as the server. */
+	void *(*service)(void *data, const RpcService *service);
+	/* method: the index in the service's descriptor. */
+	void (*started)(void *slot, unsigned method);
+	void (*message)(void *slot, unsigned method, bool sent);
+	void (*handled)(void *slot, unsigned method, RpcStatusCode code, int64_t took_ns);
+} RpcObserver;
+
 /* pool NULL: all handlers run on the loop (the shim). limits NULL: defaults. */
 RpcServer *rpc_server_new(Loop *loop, Pool *pool, const RpcServerLimits *limits);
+/* Before the first rpc_server_add. observer is static. */
+void rpc_server_observe(RpcServer *server, const RpcObserver *observer, void *data);
 /* The service is copied; names must be unique. Before the first listen, or later from the loop's thread. */
 void rpc_server_add(RpcServer *server, const RpcService *service);
 
@@ -70,6 +83,10 @@ typedef enum {
 /* Takes a listening socket (closed with the server). Any thread. peer_same_uid: refuse peers whose
  * SO_PEERCRED uid is neither 0 nor ours (shim sockets). */
 bool rpc_server_listen(RpcServer *server, RpcProto proto, int listen_fd, bool peer_same_uid, GError **error);
+/* The same for gRPC over TLS (rpc/tls.h). The context is borrowed by the connections that come in; it must
+ * live until the server is freed. */
+typedef struct RpcTls RpcTls;
+bool rpc_server_listen_tls(RpcServer *server, int listen_fd, RpcTls *tls, GError **error);
 /* Takes a connected socket. Any thread. */
 bool rpc_server_accept(RpcServer *server, RpcProto proto, int fd, GError **error);
 
@@ -88,7 +105,7 @@ void rpc_server_visit(RpcServer *server, RpcCallVisitor visit, void *data);
  * listens on), binds, sets owner and mode. Text of a live one: `listen unix PATH: bind: address already in
  * use`. Returns the fd or -1. */
 int rpc_listen_unix(const char *path, mode_t mode, uid_t uid, gid_t gid, GError **error);
-/* A TCP socket for "host:port" (":1338": all addresses, IPv6 and IPv4), as Go's net.Listen. Resolving a name may
- * block. Texts `listen tcp ADDRESS: bind: address already in use`, `listen tcp: address x: missing port in
- * address`. Returns the fd or -1. */
+/* A TCP socket for "host:port" (":1338": all addresses, IPv6 and IPv4), as Go's net.Listen. Resolving a name
+ * may block. Texts `listen tcp ADDRESS: bind: address already in use`, `listen tcp: address x: missing port
+ * in address`. Returns the fd or -1. */
 int rpc_listen_tcp(const char *address, GError **error);
