@@ -21,3 +21,12 @@
 #else
 #define CTRD_TSAN 0
 #endif
+
+/* clone(2) with the memory shared. ThreadSanitizer takes every clone() for a fork and prepares the child's
+ * (here: our) memory for it; the function's other name it does not know. Include <sched.h>. */
+#if CTRD_TSAN
+extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+#define CTRD_CLONE __clone
+#else
+#define CTRD_CLONE clone
+#endif

@@ -149,13 +149,6 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static int holder
 	return 0;
 }
 
-/* ThreadSanitizer takes every clone() for a fork and prepares the child's (here: our) memory for it; the
- * other name of the function it does not know. */
-#if CTRD_TSAN
-extern __typeof__(clone) __clone;
-#define clone __clone
-#endif
-
 #define HOLDER_STACK 16384
 
 typedef struct {
@@ -184,8 +177,8 @@ static bool holder_start(HolderProcess *p, const Holder *h)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	// memory and fds are shared: nothing is copied, and no mount is kept busy by copies of fds. No exit
 	// signal: whoever waits for children does not see it
-	p->pid = clone(holder_main, (char *)p->stack + HOLDER_STACK,
-	               CLONE_VM | CLONE_FILES | CLONE_NEWUSER | CLONE_PIDFD, (void *)h, &p->pidfd);
+	p->pid = CTRD_CLONE(holder_main, (char *)p->stack + HOLDER_STACK,
+	                    CLONE_VM | CLONE_FILES | CLONE_NEWUSER | CLONE_PIDFD, (void *)h, &p->pidfd);
 	int saved = errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (p->pid < 0)

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/process.h"
+#include "base/sanitizers.h"
 #include "base/util.h"
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -101,7 +102,7 @@ static pid_t child_clone(Child *c)
 	if (stack == MAP_FAILED)
 		return -1;
 	sigprocmask(SIG_SETMASK, &all, &saved);
-	pid_t pid = clone(child_main, (char *)stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, c);
+	pid_t pid = CTRD_CLONE(child_main, (char *)stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, c);
 	int errnum = errno;
 	sigprocmask(SIG_SETMASK, &saved, NULL);
 	munmap(stack, CHILD_STACK);
