@@ -18,6 +18,8 @@ static const PluginRegistration *const builtins[] = {
         &plugin_metadata,
         &plugin_gc,
         &plugin_leases,
+        &plugin_mount_erofs,
+        &plugin_mount_manager,
         &plugin_walking,
         &plugin_streaming,
         &plugin_transfer,

@@ -12,6 +12,8 @@ extern const PluginRegistration plugin_server_debug, plugin_server_metrics, plug
 /* plugins-store.c */
 extern const PluginRegistration plugin_content, plugin_overlayfs, plugin_native, plugin_exchange,
         plugin_metadata, plugin_gc, plugin_leases;
+/* plugins-mounts.c */
+extern const PluginRegistration plugin_mount_erofs, plugin_mount_manager;
 /* plugins-runtime.c */
 extern const PluginRegistration plugin_shim_manager, plugin_task_runtime, plugin_deprecations_store;
 /* plugins-sandbox.c */

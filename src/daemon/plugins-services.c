@@ -113,6 +113,15 @@ static bool make_diff(PluginInit *init, RpcService *ret, GError **error)
 	return true;
 }
 
+static bool make_mounts(PluginInit *init, RpcService *ret, GError **error)
+{
+	MountManager *mounts = plugin_get_single(init, PLUGIN_MOUNT_MANAGER, error);
+	if (mounts == NULL)
+		return false;
+	*ret = mounts_service_new(mounts);
+	return true;
+}
+
 static bool make_streaming(PluginInit *init, RpcService *ret, GError **error)
 {
 	Streams *streams = plugin_get_by_id(init, PLUGIN_STREAMING, "manager", error);
@@ -201,6 +210,7 @@ static const char *const on_namespaces[] = {PLUGIN_EVENT, PLUGIN_METADATA, NULL}
 static const char *const on_tasks[] = {PLUGIN_EVENT,        PLUGIN_RUNTIME, PLUGIN_METADATA,
                                        PLUGIN_TASK_MONITOR, PLUGIN_WARNING, NULL};
 static const char *const on_differs[] = {PLUGIN_DIFF, NULL};
+static const char *const on_mounts[] = {PLUGIN_MOUNT_MANAGER, NULL};
 static const char *const on_streaming[] = {PLUGIN_STREAMING, NULL};
 static const char *const on_transfer[] = {PLUGIN_TRANSFER, PLUGIN_STREAMING, NULL};
 static const char *const on_leases[] = {PLUGIN_LEASE, PLUGIN_METADATA, PLUGIN_GC, NULL};
@@ -239,6 +249,7 @@ const PluginRegistration plugins_services[] = {
         TWIN("snapshots", "snapshots-service"),
         TWIN("tasks", "tasks-service"),
         SINGLE("leases", on_leases, make_leases),
+        SINGLE("mounts", on_mounts, make_mounts),
         SINGLE("streaming", on_streaming, make_streaming),
         SINGLE("transfer", on_transfer, make_transfer),
         SINGLE("version", NULL, make_version),

@@ -15,6 +15,7 @@
 #include "store/content.h"
 #include "store/gc.h"
 #include "store/meta.h"
+#include "store/mounts.h"
 #include "transfer/differ.h"
 #include "transfer/transfer.h"
 
@@ -26,6 +27,7 @@ RpcService namespaces_service_new(MetaDb *db);
 RpcService containers_service_new(MetaDb *db);
 RpcService images_service_new(MetaDb *db, Gc *gc);
 RpcService leases_service_new(MetaDb *db, Gc *gc);
+RpcService mounts_service_new(MountManager *mounts);
 RpcService content_service_new(ContentStore *content);
 /* snapshotters: name -> Snapshotter*. */
 RpcService snapshots_service_new(GHashTable *snapshotters);

@@ -24,9 +24,9 @@
 
 struct GcGraph {
 	Arena *arena;
-	GHashTable *nodes;               // set of GcNode*, by kind, ns and key
-	GHashTable *rows[GC_INGEST + 2]; // by kind: row id -> GcNode*
-	GHashTable *namespaces;          // set of const char*
+	GHashTable *nodes;              // set of GcNode*, by kind, ns and key
+	GHashTable *rows[GC_MOUNT + 1]; // by kind: row id -> GcNode*
+	GHashTable *namespaces;         // set of const char*
 	GPtrArray *list;
 	GPtrArray *labels;     // of Label*
 	GPtrArray *conditions; // of Condition*
@@ -139,7 +139,10 @@ static GcNode *referenced(GcGraph *g, const char *ns, const char *rest, const ch
 	static const struct {
 		const char *name;
 		GcKind kind;
-	} kinds[] = {{"content", GC_CONTENT}, {"image", GC_IMAGE}, {"container", GC_CONTAINER}};
+	} kinds[] = {{"content", GC_CONTENT},
+	             {"image", GC_IMAGE},
+	             {"container", GC_CONTAINER},
+	             {"mount", GC_MOUNT}};
 	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
 		if (is_named(rest, kinds[i].name))
 			return intern(g, kinds[i].kind, ns, value);
@@ -358,6 +361,19 @@ static bool on_snapshot(GcGraph *g, sqlite3_stmt *stmt, MetaTx *tx, GError **err
 	return true;
 }
 
+/* One that somebody is at stays. */
+static bool on_mount(GcGraph *g, sqlite3_stmt *stmt, MetaTx *tx, GError **error)
+{
+	const char *ns = meta_column_text(stmt, 1), *lease = meta_column_text(stmt, 4);
+	GcNode *n =
+	        add_row(g, intern(g, GC_MOUNT, ns, meta_column_text(stmt, 2)), sqlite3_column_int64(stmt, 0));
+	if (sqlite3_column_int(stmt, 3) == 0)
+		add_root(n, false);
+	if (*lease != '\0')
+		add_edge(intern(g, GC_LEASE, ns, lease), n, true); // unless the lease has expired
+	return true;
+}
+
 static bool on_parent(GcGraph *g, sqlite3_stmt *stmt, MetaTx *tx, GError **error)
 {
 	int64_t id = sqlite3_column_int64(stmt, 0), parent = sqlite3_column_int64(stmt, 1);
@@ -383,6 +399,8 @@ static GcKind kind_of(MetaKind kind)
 		return GC_CONTENT;
 	case META_SNAPSHOT:
 		return GC_SNAPSHOT;
+	case META_MOUNT:
+		return GC_MOUNT;
 	default:
 		return 0;
 	}
@@ -488,6 +506,7 @@ static bool load(GcGraph *g, MetaTx *tx, GError **error)
 	        {"SELECT id, ns, name, snapshotter, snapshot_key FROM container", on_container},
 	        {"SELECT id, ns, name FROM sandbox", on_sandbox},
 	        {"SELECT id, ns, snapshotter, key FROM snapshot", on_snapshot},
+	        {"SELECT id, ns, name, active, lease FROM mount", on_mount},
 	        {"SELECT id, parent FROM snapshot WHERE parent IS NOT NULL", on_parent},
 	        {"SELECT kind, object, key, value FROM label"
 	         " WHERE key >= '" GC_PREFIX "' AND key < 'containerd.io/gc/'",

@@ -10,6 +10,8 @@ typedef struct {
 	ContentStore *content;
 	GHashTable *snapshotters;
 	GArray *runs; // of GcRun: one for each collector
+	bool (*clean_mounts)(void *data, GError **error);
+	void *mounts;
 	bool scanned; // the backends were searched once for what no row names
 } GcCollection;
 

@@ -195,6 +195,15 @@ void gc_add_collector(Gc *gc, const GcCollector *collector, void *data)
 	g_array_append_val(gc->collection.runs, r);
 }
 
+void gc_set_mounts_cleaner(Gc *gc, bool (*fn)(void *data, GError **error), void *data)
+{
+	LOCK_SCOPE(&gc->lock);
+	while (gc->running)
+		cond_wait(&gc->done, &gc->lock);
+	gc->collection.clean_mounts = fn;
+	gc->collection.mounts = data;
+}
+
 static void on_cancel(void *data)
 {
 	Gc *gc = data;

@@ -71,6 +71,8 @@ static void say_dirty(MetaTx *tx, const GcNode *node)
 		what = g_strconcat("content:", node->key, NULL);
 	else if (node->kind == GC_INGEST)
 		what = g_strconcat("ingest:", node->name, NULL);
+	else if (node->kind == GC_MOUNT)
+		what = g_strdup("mounts");
 	else if (node->kind == GC_SNAPSHOT)
 		what = g_strdup_printf("snapshots:%.*s", (int)strcspn(node->key, "/"), node->key);
 	if (what != NULL)
@@ -111,7 +113,7 @@ static bool sweep_tx(MetaTx *tx, void *data, GError **error)
 	} kinds[] = {
 	        {GC_LEASE, DELETE_FROM("lease")},   {GC_SNAPSHOT, DELETE_FROM("snapshot")},
 	        {GC_INGEST, DELETE_FROM("ingest")}, {GC_CONTENT, DELETE_FROM("blob")},
-	        {GC_IMAGE, DELETE_FROM("image")},
+	        {GC_IMAGE, DELETE_FROM("image")},   {GC_MOUNT, DELETE_FROM("mount")},
 	};
 	Sweep *s = data;
 	if (meta_tx_generation(tx) != s->generation && !mark(s->c, tx, &s->garbage, error))
@@ -134,6 +136,9 @@ static void tell(GcCollection *c, const GcNode *node, GcStats *stats)
 		break;
 	case GC_LEASE:
 		stats->n_leases++;
+		break;
+	case GC_MOUNT:
+		stats->n_mounts++;
 		break;
 	case GC_IMAGE:
 		stats->n_images++;
@@ -240,12 +245,23 @@ static bool cleanup_snapshotter(GcCollection *c, const Ctx *ctx, const char *nam
 	return false;
 }
 
+static bool clean_mounts(GcCollection *c)
+{
+	g_autoptr(GError) error = NULL;
+	if (c->clean_mounts == NULL || c->clean_mounts(c->mounts, &error))
+		return true;
+	log_warn("failed to unmount", "error", error->message, NULL);
+	return false;
+}
+
 /* One of what meta_tx_dirty named. */
 static bool clean(GcCollection *c, const Ctx *ctx, const char *what, GcStats *stats)
 {
 	static const char content[] = "content:", ingest[] = "ingest:", snapshots[] = "snapshots:";
 	if (g_str_has_prefix(what, snapshots))
 		return cleanup_snapshotter(c, ctx, what + strlen(snapshots));
+	if (g_str_equal(what, "mounts"))
+		return clean_mounts(c);
 	if (c->content == NULL)
 		return true;
 	if (g_str_has_prefix(what, ingest))

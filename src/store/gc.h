@@ -29,7 +29,7 @@ bool gc_run(Gc *gc, const Ctx *ctx, GError **error);
 /* What the last collection did. */
 typedef struct {
 	int64_t duration_ns; // of the part that concerns the database
-	unsigned n_content, n_snapshots, n_images, n_leases, n_ingests;
+	unsigned n_content, n_snapshots, n_images, n_leases, n_ingests, n_mounts;
 	unsigned n_blobs;       // files that went
 	unsigned n_collections; // so far
 } GcStats;
@@ -37,7 +37,11 @@ void gc_last(Gc *gc, GcStats *ret);
 /* Ends a collection that runs; NULL is fine. */
 void gc_free(Gc *gc);
 
-/* ---- further kinds of resources: streams, mounts ---- */
+/* Unmounts what no row of the mount manager (store/mounts.h) names; runs on the collector's thread after rows
+ * went. NULL: nobody; returns when a call that runs is over. */
+void gc_set_mounts_cleaner(Gc *gc, bool (*fn)(void *data, GError **error), void *data);
+
+/* ---- further kinds of resources: streams ---- */
 
 /* What a resource can be kept by. */
 typedef enum {
@@ -48,6 +52,7 @@ typedef enum {
 	GC_IMAGE,
 	GC_LEASE,
 	GC_INGEST,
+	GC_MOUNT = 9,
 	GC_COLLECTED = 16, // the first kind that gc_add_collector made, and so on
 } GcKind;
 

@@ -114,8 +114,8 @@ void meta_emit(MetaDb *db, const StoreEvent *event);
 typedef void (*MetaMutationFn)(bool deletion, void *data);
 void meta_on_mutation(MetaDb *db, MetaMutationFn fn, void *data);
 /* Inside meta_update: references went away, a collection may find something. what: what it has to look at
- * outside the database: "content:<digest>", "ingest:<backend ref>", "snapshots:<snapshotter>", or NULL.
- * Counts when the transaction has committed. */
+ * outside the database: "content:<digest>", "ingest:<backend ref>", "snapshots:<snapshotter>", "mounts", or
+ * NULL. Counts when the transaction has committed. */
 void meta_tx_dirty(MetaTx *tx, const char *what);
 
 /* Field masks as upstream: "labels", "labels.<key>", ... */
