@@ -94,7 +94,8 @@ static bool tasks_init(PluginInit *init, void **ret, GError **error)
 	ShimManager *shims = plugin_get_single(init, PLUGIN_SHIM, error);
 	Metadata *m = shims != NULL ? plugin_get_metadata_plugin(init, error) : NULL;
 	Exchange *exchange = m != NULL ? plugin_get_events(init, error) : NULL;
-	if (exchange == NULL)
+	MountManager *mounts = exchange != NULL ? plugin_get_single(init, PLUGIN_MOUNT_MANAGER, error) : NULL;
+	if (mounts == NULL)
 		return false;
 	plugin_add_platform(init, platform_default_text());
 	plugin_add_export(init, "log-uri-schemes", "fifo,binary,binary-v2,file");
@@ -105,6 +106,7 @@ static bool tasks_init(PluginInit *init, void **ret, GError **error)
 	        .ttrpc_address = (char *)plugin_ttrpc_address(init),
 	        .socket_dir = shims->socket_dir,
 	        .env = shims->env,
+	        .mounts = mounts,
 	        .load_timeout_ns = plugin_timeout(init, "io.containerd.timeout.shim.load"),
 	        .cleanup_timeout_ns = plugin_timeout(init, "io.containerd.timeout.shim.cleanup"),
 	        .shutdown_timeout_ns = plugin_timeout(init, "io.containerd.timeout.shim.shutdown"),
@@ -123,8 +125,8 @@ static void tasks_close(void *instance)
 	tasks_free(instance);
 }
 
-static const char *const tasks_requires[] = {PLUGIN_SHIM, PLUGIN_METADATA, PLUGIN_EVENT, PLUGIN_WARNING,
-                                             NULL};
+static const char *const tasks_requires[] = {PLUGIN_SHIM,  PLUGIN_MOUNT_MANAGER, PLUGIN_METADATA,
+                                             PLUGIN_EVENT, PLUGIN_WARNING,       NULL};
 const PluginRegistration plugin_task_runtime = {
         PLUGIN_RUNTIME, "task", tasks_requires, tasks_init, NULL, tasks_close, NULL, NULL,
 };

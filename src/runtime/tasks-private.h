@@ -9,6 +9,7 @@
 
 #include "loop/lock.h"
 #include "runtime/shim-client-binary.h"
+#include "runtime/task-mounts.h"
 #include "runtime/tasks.h"
 
 typedef enum {
@@ -37,6 +38,7 @@ struct Tasks {
 	Loop *loop;
 	Pool *pool;
 	MetaDb *db;
+	TaskMounts *mounts;
 	char *root, *state, *grpc_address, *ttrpc_address, *socket_dir;
 	char **env;
 	int64_t load_timeout_ns, cleanup_timeout_ns, shutdown_timeout_ns;

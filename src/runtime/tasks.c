@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "runtime/runtime-info-client.h"
 #include "runtime/tasks-private.h"
 #include "store/containers.h"
 #include "store/sandboxes.h"
@@ -50,17 +51,33 @@ Entry *entry_reserve(Tasks *t, const char *ns, const char *id, const char *state
 	return e;
 }
 
-bool entry_drop(Entry *e)
+/* Takes the entry for its end: nobody finds it any more, but its name is not free yet. False: somebody else
+ * did. */
+static bool entry_claim(Entry *e)
+{
+	LOCK_SCOPE(&e->tasks->lock);
+	if (e->state == ENTRY_GONE)
+		return false;
+	e->state = ENTRY_GONE;
+	return true;
+}
+
+/* After entry_claim. */
+static void entry_remove(Entry *e)
 {
 	Tasks *t = e->tasks;
 	g_autofree char *key = entry_key(e->ns, e->id);
 	LOCK_SCOPE(&t->lock);
-	if (e->state == ENTRY_GONE)
-		return false;
-	e->state = ENTRY_GONE;
 	g_hash_table_remove(t->entries, key);
 	cond_broadcast(&t->changed);
-	return true;
+}
+
+bool entry_drop(Entry *e)
+{
+	bool ours = entry_claim(e);
+	if (ours)
+		entry_remove(e);
+	return ours;
 }
 
 Bundle *entry_bundle(const Entry *e)
@@ -97,6 +114,7 @@ static void cleanup_dead(Entry *e)
 			log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id",
 			               e->id, "namespace", e->ns, NULL);
 	}
+	task_mounts_deactivate(t->mounts, e->ns, e->id);
 	if (entry_drop(e) && !e->sandbox_ends)
 		t->gone(e->ns, e->id, &exit, t->gone_data);
 }
@@ -207,7 +225,7 @@ static void shim_end(Entry *e, const Ctx *ctx)
 /* ---- create ---- */
 
 /* What a failed create takes back, in reverse order. */
-static void create_undo(Entry *e, const Bundle *bundle, bool started)
+static void create_undo(Entry *e, const Bundle *bundle, bool started, bool activated)
 {
 	Tasks *t = e->tasks;
 	/* the caller may be gone: the cleaning up has its own deadlines */
@@ -235,6 +253,8 @@ static void create_undo(Entry *e, const Bundle *bundle, bool started)
 	else if (!bundle_delete(bundle, &error))
 		log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id", e->id,
 		               "namespace", e->ns, NULL);
+	if (activated)
+		task_mounts_deactivate(t->mounts, e->ns, e->id);
 	entry_drop(e);
 }
 
@@ -326,16 +346,18 @@ static bool create_shim(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 }
 
 static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const TaskCreate *create,
-                        bool *ret_started, uint32_t *ret_pid, GError **error)
+                        GPtrArray *rootfs, bool *ret_started, uint32_t *ret_pid, GError **error)
 {
 	const Any *options = create->task_options != NULL && any_is_set(create->task_options)
 	                             ? create->task_options
 	                             : create->runtime_options;
+	if (!runtime_check_idmap(create->runtime, options, create->spec, error))
+		return error_prefix(error, "failed to validate OCI runtime features");
 	if (!create_shim(e, ctx, bundle, create, options, ret_started, error))
 		return error_prefix(error, "failed to start shim");
 	Shim *shim = e->shim;
 	ShimCreate sc = {
-	        .rootfs = create->rootfs,
+	        .rootfs = rootfs,
 	        .stdin = create->stdin,
 	        .stdout = create->stdout,
 	        .stderr = create->stderr,
@@ -366,9 +388,11 @@ bool tasks_create(Tasks *t, const Ctx *ctx, const char *id, const TaskCreate *cr
 		entry_drop(e);
 		return false;
 	}
-	bool started = false;
-	if (!create_task(e, ctx, bundle, create, &started, ret_pid, error)) {
-		create_undo(e, bundle, started);
+	bool started = false, activated = false;
+	g_autoptr(GPtrArray) rootfs =
+	        task_mounts_activate(t->mounts, ctx, id, create->runtime, create->rootfs, &activated, error);
+	if (rootfs == NULL || !create_task(e, ctx, bundle, create, rootfs, &started, ret_pid, error)) {
+		create_undo(e, bundle, started, activated);
 		return false;
 	}
 	entry_ready(e);
@@ -396,7 +420,7 @@ Shim *tasks_get(Tasks *t, const Ctx *ctx, const char *id, GError **error)
 		if (wait_loaded(t, key, time_mono() + 2 * t->load_timeout_ns)) {
 			Entry *e = g_hash_table_lookup(t->entries, key);
 			/* a task that is being created can be killed already */
-			if (e != NULL && e->shim != NULL)
+			if (e != NULL && e->shim != NULL && e->state != ENTRY_GONE)
 				return shim_ref(e->shim);
 		}
 	}
@@ -464,10 +488,12 @@ bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GErro
 		}
 	}
 	/* the shim has told the exit: a connection that ends now is no news */
-	bool ours = entry_drop(e);
-	if (ours) {
+	if (entry_claim(e)) {
 		Ctx own = {.ns = e->ns};
 		shim_end(e, &own);
+		task_mounts_deactivate(t->mounts, e->ns, e->id);
+		// only now: a new task of that name makes the same bundle and uses the same mounts
+		entry_remove(e);
 	}
 	if (failed == NULL)
 		return true;
@@ -650,6 +676,7 @@ Tasks *tasks_new(Loop *loop, Pool *pool, MetaDb *db, const TasksConfig *config, 
 	t->db = db;
 	t->root = g_strdup(config->root);
 	t->state = g_strdup(config->state);
+	t->mounts = task_mounts_new(config->mounts);
 	t->grpc_address = g_strdup(config->grpc_address);
 	t->ttrpc_address = g_strdup(config->ttrpc_address);
 	t->socket_dir = g_strdup(config->socket_dir);
@@ -692,6 +719,7 @@ void tasks_free(Tasks *t)
 	lock_destroy(&t->lock);
 	g_free(t->root);
 	g_free(t->state);
+	task_mounts_free(t->mounts);
 	g_free(t->grpc_address);
 	g_free(t->ttrpc_address);
 	g_free(t->socket_dir);

@@ -14,12 +14,14 @@
 #include "runtime/exchange.h"
 #include "runtime/shim-client.h"
 #include "store/meta.h"
+#include "store/mounts.h"
 
 typedef struct {
 	char *root, *state;                 // io.containerd.runtime.v2.task below root and state
 	char *grpc_address, *ttrpc_address; // what shims are told
 	char *socket_dir;                   // NULL: the shims' default
 	char **env;                         // NULL: none
+	MountManager *mounts;               // for rootfs mounts that need it; NULL: none
 	int64_t load_timeout_ns;            // io.containerd.timeout.shim.load, 5 s
 	int64_t cleanup_timeout_ns;         // shim.cleanup, 5 s
 	int64_t shutdown_timeout_ns;        // shim.shutdown, 3 s
