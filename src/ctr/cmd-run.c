@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "ctr/container.h"
+#include "ctr/mounts.h"
 #include "ctr/snapshots.h"
 #include "ctr/tasks.h"
 #include "ctr/util.h"
@@ -70,8 +71,9 @@ static bool start_and_follow(Cli *cli, const CtrContainer *c, TaskIo *io, uint32
 	return detach || ctr_follow(cli, io, wait, error);
 }
 
-/* Creates and runs the task of a container that is there. */
-static bool run_task(Cli *cli, const CtrContainer *c, bool detach, GError **error)
+/* Creates and runs the task of a container that is there. rootfs: mounts for one without a snapshot, or NULL.
+ */
+static bool run_task(Cli *cli, const CtrContainer *c, GPtrArray *rootfs, bool detach, GError **error)
 {
 	TaskIoOptions options = {
 	        .terminal = c->terminal,
@@ -90,8 +92,12 @@ static bool run_task(Cli *cli, const CtrContainer *c, bool detach, GError **erro
 	if (ok) {
 		CtrTaskCreate create = {
 		        .id = c->id,
-		        .n_rootfs = mounts != NULL ? mounts->n_mounts : 0,
-		        .rootfs = mounts != NULL ? mounts->mounts : NULL,
+		        .n_rootfs = mounts != NULL   ? mounts->n_mounts
+		                    : rootfs != NULL ? rootfs->len
+		                                     : 0,
+		        .rootfs = mounts != NULL   ? mounts->mounts
+		                  : rootfs != NULL ? (Containerd__Types__Mount **)rootfs->pdata
+		                                   : NULL,
 		        .io = io,
 		        .terminal = c->terminal,
 		        .options = any,
@@ -118,10 +124,15 @@ static bool run_run(Cli *cli, GError **error)
 		                 "flags --detach and --rm cannot be specified together");
 	if (cli_bool(cli, "cni"))
 		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "--cni is not there yet");
+	g_autoptr(GPtrArray) rootfs = ctr_mounts_parse(cli_strings(cli, "rootfs-mount"), error);
+	if (rootfs == NULL)
+		return false;
+	if (rootfs->len > 0 && !cli_bool(cli, "rootfs"))
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "--rootfs-mount needs --rootfs");
 	g_auto(CtrContainer) c = {0};
 	if (!ctr_container_create(cli, &c, error))
 		return false;
-	bool ok = run_task(cli, &c, detach, error);
+	bool ok = run_task(cli, &c, rootfs, detach, error);
 	if (rm || !ok) {
 		/* upstream leaves a container that failed to run behind; without --rm so do we */
 		g_autoptr(GError) failed = NULL;
@@ -143,7 +154,8 @@ static bool start_run(Cli *cli, GError **error)
 	if (*id == '\0')
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "container id must be provided");
 	g_auto(CtrContainer) c = {0};
-	return ctr_container_load(cli, id, &c, error) && run_task(cli, &c, cli_bool(cli, "detach"), error);
+	return ctr_container_load(cli, id, &c, error) &&
+	       run_task(cli, &c, NULL, cli_bool(cli, "detach"), error);
 }
 
 static const CliFlag task_flags[] = {

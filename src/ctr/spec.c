@@ -47,6 +47,9 @@ const CliFlag flags_container[] = {
          {"u"}},
         {"rootfs", FLAG_BOOL, "Use custom rootfs that is not managed by containerd snapshotter",
          .value = "false"},
+        {"rootfs-mount", FLAG_STRINGS,
+         "With --rootfs: a mount that makes the root file system, several are done in order "
+         "(type=T,src=S,dst=D,option=O)"},
         {"rootfs-propagation", FLAG_STRING, "Set the propagation of the container rootfs"},
         {"device", FLAG_STRINGS,
          "File path to a device to add to the container; or a path to a directory tree of devices to add to "
@@ -298,7 +301,10 @@ static bool fill(Cli *cli, JsonObject *spec, const ImageConfig *config, const Ct
 	if (config != NULL)
 		spec_set_image(spec, config, NULL);
 	if (cli_bool(cli, "rootfs")) {
-		g_autofree char *root = g_canonicalize_filename(cli_arg(cli, 0), NULL);
+		// with mounts of its own the root is the bundle's, where the shim mounts them
+		g_autofree char *root = *cli_strings(cli, "rootfs-mount") != NULL
+		                                ? g_strdup("rootfs")
+		                                : g_canonicalize_filename(cli_arg(cli, 0), NULL);
 		spec_set_root(spec, root, false);
 	}
 	if (!add_id_maps(spec, cli_strings(cli, "uidmap"), false, error) ||
