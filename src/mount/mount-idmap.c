@@ -24,6 +24,18 @@
 #define MAP_TEXT_MAX 4095
 #define MAP_FORMAT "user namespace mappings require the format `container-id:host-id:size`"
 
+static bool idmap_error(int e, const char *source, const char *target, GError **error)
+{
+	g_autoptr(MountInfo) info = e == EINVAL ? mount_lookup(source, NULL) : NULL;
+	if (info == NULL)
+		return error_set_errno(error, e, "unable to shift GID/UID or set mount attrs for %s", target);
+	return error_set_errno(
+	        error, e,
+	        "unable to shift GID/UID or set mount attrs for %s: file system %s of %s, or one "
+	        "below it, does not support id-mapped mounts",
+	        target, info->fstype, source);
+}
+
 bool mount_clone(const char *source, const char *target, const char *shown_target, const MountClone *how,
                  bool *ret_unsupported, GError **error)
 {
@@ -49,9 +61,7 @@ bool mount_clone(const char *source, const char *target, const char *shown_targe
 	if (how->userns >= 0) {
 		attr = (struct mount_attr){.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)how->userns};
 		if (mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof attr) != 0)
-			return error_set_errno(error, errno,
-			                       "unable to shift GID/UID or set mount attrs for %s",
-			                       shown_target);
+			return idmap_error(errno, source, shown_target, error);
 	}
 	if (how->propagation != 0) {
 		unsigned all = (how->propagation & MS_REC) ? AT_RECURSIVE : recursive;
@@ -64,6 +74,28 @@ bool mount_clone(const char *source, const char *target, const char *shown_targe
 	}
 	if (move_mount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) != 0)
 		return error_set_errno(error, errno, "unable to attach mount tree to %s", shown_target);
+	return true;
+}
+
+bool mount_idmap_supported(const char *path, const char *uidmap, const char *gidmap, bool *ret_supported,
+                           char **ret_fstype, GError **error)
+{
+	*ret_supported = true;
+	*ret_fstype = NULL;
+	autofd userns = mount_userns_fd(uidmap, gidmap, error);
+	if (userns < 0)
+		return false;
+	autofd tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree < 0)
+		return error_set_errno(error, errno, "unable to open tree for %s", path);
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+	if (mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
+		return true;
+	if (errno != EINVAL)
+		return error_set_errno(error, errno, "unable to shift GID/UID for %s", path);
+	*ret_supported = false;
+	g_autoptr(MountInfo) info = mount_lookup(path, NULL);
+	*ret_fstype = g_strdup(info != NULL ? info->fstype : "of this mount");
 	return true;
 }
 

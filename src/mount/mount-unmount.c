@@ -52,6 +52,84 @@ static int unmount(const char *target, int flags)
 	return EBUSY;
 }
 
+// ---- who keeps it busy ----
+
+#define HOLDERS_MAX 3
+#define FDS_MAX 4096 // of one process that are looked at
+
+static bool is_below(const char *path, const char *target)
+{
+	size_t n = strlen(target);
+	return strncmp(path, target, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+static bool link_is_below(const char *link, const char *target)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink(link, path, sizeof path - 1);
+	if (n < 0)
+		return false;
+	path[n] = '\0';
+	return is_below(path, target);
+}
+
+/* pid is /proc/<pid>. Files that are mapped are not looked at: there are too many. */
+static bool process_uses(const char *pid, const char *target)
+{
+	static const char *const links[] = {"cwd", "root", "exe"};
+	for (size_t i = 0; i < G_N_ELEMENTS(links); i++) {
+		g_autofree char *link = path_join(pid, links[i]);
+		if (link_is_below(link, target))
+			return true;
+	}
+	g_autofree char *dir = path_join(pid, "fd");
+	g_autoptr(GPtrArray) fds = dir_list(dir, FDS_MAX, NULL);
+	for (guint i = 0; fds != NULL && i < fds->len; i++) {
+		g_autofree char *link = path_join(dir, fds->pdata[i]);
+		if (link_is_below(link, target))
+			return true;
+	}
+	return false;
+}
+
+static void add_processes(GString *out, const char *target)
+{
+	int found = 0;
+	g_autoptr(GPtrArray) pids = dir_list("/proc", 0, NULL);
+	for (guint i = 0; pids != NULL && i < pids->len && found < HOLDERS_MAX; i++) {
+		const char *pid = pids->pdata[i];
+		g_autofree char *dir = path_join("/proc", pid);
+		if (!g_ascii_isdigit(*pid) || !process_uses(dir, target))
+			continue;
+		g_autofree char *file = path_join(dir, "comm");
+		g_autofree char *comm = NULL;
+		file_read(file, 64, &comm, NULL, NULL);
+		g_string_append_printf(out, "%sprocess %s (%s)", out->len > 0 ? ", " : "", pid,
+		                       comm != NULL ? g_strchomp(comm) : "?");
+		found++;
+	}
+}
+
+/* ": used by process 12 (sleep)", "" where nobody is found: another mount namespace's users cannot be seen.
+ */
+static char *holders(const char *target)
+{
+	g_autoptr(GString) out = g_string_new(NULL);
+	g_autofree char *path = realpath(target, NULL);
+	if (path == NULL || g_str_equal(path, "/"))
+		return g_strdup("");
+	g_autoptr(GPtrArray) mounts = mount_info_list(path, NULL);
+	for (guint i = 0; mounts != NULL && i < mounts->len; i++) {
+		const MountInfo *info = mounts->pdata[i];
+		if (g_str_equal(info->mountpoint, path))
+			continue;
+		g_string_append_printf(out, "what is mounted on %s", info->mountpoint);
+		break;
+	}
+	add_processes(out, path);
+	return out->len > 0 ? g_strconcat(": used by ", out->str, NULL) : g_strdup("");
+}
+
 bool mount_unmount_all(const char *target, int flags, GError **error)
 {
 	struct stat st;
@@ -62,8 +140,10 @@ bool mount_unmount_all(const char *target, int flags, GError **error)
 		// EINVAL: no mount point (any more)
 		if (e == EINVAL)
 			return true;
-		if (e != 0)
-			return error_set_errno(error, e, "failed to unmount target %s", target);
+		if (e == 0)
+			continue;
+		g_autofree char *why = e == EBUSY && error != NULL ? holders(target) : NULL;
+		return error_set_errno(error, e, "failed to unmount target %s%s", target, str_or(why, ""));
 	}
 }
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 Mount *mount_new(const char *type, const char *source, const char *target, const char *const *options)
@@ -93,6 +94,47 @@ static int run_in_thread(MountCall *c)
 	return c->error;
 }
 
+#define OVERLAY_LOWERS_MAX 500 // OVL_MAX_STACK
+
+/* dir: what relative lower directories are relative to. */
+static char *overlay_reason(int e, const char *dir, const char *data)
+{
+	g_auto(GStrv) options = g_strsplit(str_or(data, ""), ",", -1);
+	size_t index;
+	g_auto(GStrv) lowers = mount_overlay_lowers((const char *const *)options, &index);
+	guint n = lowers != NULL ? g_strv_length(lowers) : 0;
+	if (n > OVERLAY_LOWERS_MAX)
+		return g_strdup_printf(": overlay takes at most %d lower directories, these are %u",
+		                       OVERLAY_LOWERS_MAX, n);
+	for (guint i = 0; e == ENOENT && i < n; i++) {
+		g_autofree char *path =
+		        dir != NULL ? g_build_filename(dir, lowers[i], NULL) : g_strdup(lowers[i]);
+		if (!path_exists(path))
+			return g_strdup_printf(": lower directory %s", path);
+	}
+	for (char **o = options; e == ENOENT && *o != NULL; o++) {
+		bool work = g_str_has_prefix(*o, "workdir=");
+		if ((work || g_str_has_prefix(*o, "upperdir=")) && !path_exists(strchr(*o, '=') + 1))
+			return g_strdup_printf(": %s directory %s", work ? "work" : "upper",
+			                       strchr(*o, '=') + 1);
+	}
+	return g_strdup("");
+}
+
+/* What mount(2)'s error number does not say, ": because"; "" where it says enough. */
+static char *reason(int e, const MountCall *c)
+{
+	if (e == ENODEV && !(c->flags & (MS_BIND | MS_REMOUNT)))
+		return g_strdup(": the kernel does not know this type of file system");
+	if (e == ENOENT && !path_exists(c->target))
+		return g_strdup(": the target");
+	if ((e == EINVAL || e == ENOENT) && g_strcmp0(c->type, "overlay") == 0)
+		return overlay_reason(e, c->dir, c->data);
+	if (e == ENOENT && c->source != NULL && *c->source == '/' && !path_exists(c->source))
+		return g_strdup(": the source");
+	return g_strdup("");
+}
+
 bool mount_syscall(const char *dir, const char *source, const char *target, const char *shown_target,
                    const char *type, unsigned long flags, const char *data, GError **error)
 {
@@ -109,9 +151,10 @@ bool mount_syscall(const char *dir, const char *source, const char *target, cons
 	g_autofree char *quoted_source = go_quote(str_or(source, ""));
 	g_autofree char *quoted_target = go_quote(shown_target);
 	g_autofree char *quoted_data = go_quote(str_or(data, ""));
+	g_autofree char *why = reason(e, &c);
 	return error_set_errno(error, e,
-	                       "mount source: %s, target: %s, fstype: %s, flags: %lu, data: %s, err",
-	                       quoted_source, quoted_target, str_or(type, ""), flags, quoted_data);
+	                       "mount source: %s, target: %s, fstype: %s, flags: %lu, data: %s, err%s",
+	                       quoted_source, quoted_target, str_or(type, ""), flags, quoted_data, why);
 }
 
 // ---- binds ----
@@ -206,6 +249,16 @@ static size_t page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+static bool too_long(const Mount *m, const char *shown, size_t n, GError **error)
+{
+	g_autofree char *source = go_quote(str_or(m->source, ""));
+	g_autofree char *target = go_quote(shown);
+	return error_set(error, CTRD_ERR_UNKNOWN,
+	                 "mount source: %s, target: %s, fstype: %s: %zu bytes of options, at most %zu fit: "
+	                 "mount options is too long",
+	                 source, target, str_or(m->type, ""), n, page_size() - 1);
+}
+
 static bool mount_plain(const Mount *m, MountOptions *o, const char *dir, const char *target,
                         const char *shown, GError **error)
 {
@@ -218,7 +271,7 @@ static bool mount_plain(const Mount *m, MountOptions *o, const char *dir, const 
 		params.direct = take_direct_io(o);
 	g_autofree char *data = join_data(o);
 	if (strlen(data) >= page_size())
-		return error_set(error, CTRD_ERR_UNKNOWN, "mount options is too long");
+		return too_long(m, shown, strlen(data), error);
 	// a remount without data only changes flags of the mount or its propagation
 	if ((o->flags & MS_REMOUNT) && *data == '\0' && o->propagation != 0)
 		return true;

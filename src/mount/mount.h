@@ -61,7 +61,7 @@ Mount *mount_apply_mkdir(const Mount *m, const char *const *roots, GError **erro
 
 /* Unmount everything stacked on target; flags as umount2. Not mounted and not there is no error. EBUSY is
  * retried for 50*50 ms. FUSE mounts are taken down by fusermount3 or fusermount where there is one. Text:
- * `failed to unmount target /x: device or resource busy`. */
+ * `failed to unmount target /x: used by process 12 (sleep): device or resource busy`. */
 bool mount_unmount_all(const char *target, int flags, GError **error);
 /* Unmount target and everything mounted below it, deepest first. */
 bool mount_unmount_recursive(const char *target, int flags, GError **error);
@@ -101,6 +101,11 @@ bool mount_is_mounted(const char *path, bool *ret, GError **error);
 /* A user namespace with these maps ("0:1000:100,..."), for idmapped mounts: its fd or -1. Texts as upstream:
  * `user namespace mappings require the format `container-id:host-id:size``, `invalid mapping ...`. */
 int mount_userns_fd(const char *uidmap, const char *gidmap, GError **error);
+
+/* Can the tree at path be mounted with such maps? Tries it on a detached copy, nothing stays. Where it cannot
+ * (*ret_supported false) *ret_fstype is the file system's type. An error: it could not be found out. */
+bool mount_idmap_supported(const char *path, const char *uidmap, const char *gidmap, bool *ret_supported,
+                           char **ret_fstype, GError **error);
 
 /* Attach a file to a free loop device, which the kernel frees after its last user where autoclear. Returns
  * the device's fd (keep it until the mount is there) and its path. */

@@ -191,16 +191,32 @@ static void test_errors(Env *e, gconstpointer data)
 	g_autofree char *dst = make_dir(e->dir, "dst");
 	g_autoptr(GPtrArray) m = one("nosuchfs", "src", NULL, STRV("ro", "a=b", "c"));
 	g_assert_false(mounts_mount(m, dst, &error));
-	g_autofree char *want = g_strdup_printf("mount source: \"src\", target: \"%s\", fstype: nosuchfs, "
-	                                        "flags: 1, data: \"a=b,c\", err: no such device",
-	                                        dst);
+	g_autofree char *want =
+	        g_strdup_printf("mount source: \"src\", target: \"%s\", fstype: nosuchfs, "
+	                        "flags: 1, data: \"a=b,c\", err: the kernel does not know this "
+	                        "type of file system: no such device",
+	                        dst);
 	g_assert_cmpstr(error->message, ==, want);
 	g_clear_error(&error);
 
 	g_autofree char *big = g_strnfill(5000, 'x');
 	g_autoptr(GPtrArray) n = one("tmpfs", "src", NULL, STRV(big));
 	g_assert_false(mounts_mount(n, dst, &error));
-	g_assert_cmpstr(error->message, ==, "mount options is too long");
+	g_autofree char *too_long =
+	        g_strdup_printf("mount source: \"src\", target: \"%s\", fstype: tmpfs: 5000 bytes "
+	                        "of options, at most 4095 fit: mount options is too long",
+	                        dst);
+	g_assert_cmpstr(error->message, ==, too_long);
+	g_clear_error(&error);
+
+	g_autofree char *gone = g_strconcat(dst, "/gone", NULL);
+	g_autoptr(GPtrArray) target = one("tmpfs", "t", NULL, STRV("size=1m"));
+	g_assert_false(mounts_mount(target, gone, &error));
+	g_assert_true(g_str_has_suffix(error->message, "err: the target: no such file or directory"));
+	g_clear_error(&error);
+	g_autoptr(GPtrArray) source = one("ext4", "/dev/no-such-disk", NULL, STRV("ro"));
+	g_assert_false(mounts_mount(source, dst, &error));
+	g_assert_true(g_str_has_suffix(error->message, "err: the source: no such file or directory"));
 	g_clear_error(&error);
 
 	g_autoptr(GPtrArray) f = one("fuse3.nosuchprogram", "src", NULL, STRV("a=b"));
@@ -289,14 +305,61 @@ static void test_busy(Env *e, gconstpointer data)
 	gint64 start = g_get_monotonic_time();
 	g_assert_false(mount_unmount_all(dst, 0, &error));
 	gint64 took = g_get_monotonic_time() - start;
-	g_autofree char *want = g_strdup_printf("failed to unmount target %s: device or resource busy", dst);
+	g_autofree char *want =
+	        g_strdup_printf("failed to unmount target %s: used by process %d (test-mount): "
+	                        "device or resource busy",
+	                        dst, getpid());
 	g_assert_cmpstr(error->message, ==, want);
 	g_assert_cmpint(took, >, 2000000);
-	g_assert_true(mount_unmount_all(dst, MNT_DETACH, NULL));
+	g_clear_error(&error);
 	close(fd);
+
+	g_autofree char *below = make_dir(dst, "below");
+	assert_mounts(t, below);
+	g_assert_false(mount_unmount_all(dst, 0, &error));
+	g_autofree char *want2 =
+	        g_strdup_printf("failed to unmount target %s: used by what is mounted on %s: "
+	                        "device or resource busy",
+	                        dst, below);
+	g_assert_cmpstr(error->message, ==, want2);
+	g_assert_true(mount_unmount_recursive(dst, 0, NULL));
 }
 
 // ---- overlay ----
+
+/* The kernel says invalid argument, or no such file; we say which. */
+static void test_overlay_errors(Env *e, gconstpointer data)
+{
+	(void)data;
+	if (test_skip_without_mounts())
+		return;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *dst = make_dir(e->dir, "dst");
+	g_autofree char *lower = make_dir(e->dir, "l");
+	g_autoptr(GString) many = g_string_new("lowerdir=");
+	for (int i = 0; i < 501; i++)
+		g_string_append_printf(many, "%s%s", i > 0 ? ":" : "", lower);
+	g_autoptr(GPtrArray) m = one("overlay", "overlay", NULL, STRV(many->str));
+	g_assert_false(mounts_mount(m, dst, &error));
+	g_assert_nonnull(
+	        strstr(error->message, "err: overlay takes at most 500 lower directories, these are 501: "));
+	g_clear_error(&error);
+	g_autofree char *lost = g_strdup_printf("lowerdir=%s:%s/lost", lower, e->dir);
+	g_autoptr(GPtrArray) missing = one("overlay", "overlay", NULL, STRV(lost));
+	g_assert_false(mounts_mount(missing, dst, &error));
+	g_autofree char *want =
+	        g_strdup_printf("err: lower directory %s/lost: no such file or directory", e->dir);
+	g_assert_true(g_str_has_suffix(error->message, want));
+	g_clear_error(&error);
+	g_autofree char *upper = g_strdup_printf("upperdir=%s/up", e->dir);
+	g_autofree char *work = g_strdup_printf("workdir=%s", lower);
+	g_autofree char *low = g_strdup_printf("lowerdir=%s", lower);
+	g_autoptr(GPtrArray) no_upper = one("overlay", "overlay", NULL, STRV(low, upper, work));
+	g_assert_false(mounts_mount(no_upper, dst, &error));
+	g_autofree char *want2 =
+	        g_strdup_printf("err: upper directory %s/up: no such file or directory", e->dir);
+	g_assert_true(g_str_has_suffix(error->message, want2));
+}
 
 /* layers/<i>/fs with a file each, the first one topmost. */
 static char *make_layers(const char *dir, unsigned n, unsigned pad)
@@ -764,6 +827,7 @@ int main(int argc, char **argv)
 	ADD("propagation", test_propagation, NULL);
 	ADD("unmount", test_unmount, NULL);
 	ADD("busy", test_busy, NULL);
+	ADD("overlay/errors", test_overlay_errors, NULL);
 	ADD("overlay", test_overlay, NULL);
 	ADD("overlay/lower-only", test_overlay_lower_only, NULL);
 	ADD("overlay/many", test_overlay_many, NULL);

@@ -15,6 +15,7 @@
 #include "message.h"
 #include "mount/mount.h"
 #include "shim/container-private.h"
+#include "shim/mount-check.h"
 #include "shim/spawn.h"
 #include <errno.h>
 #include <string.h>
@@ -270,9 +271,8 @@ static void on_mounted(GError *error, void *data)
 {
 	Op *op = data;
 	if (error != NULL) {
-		// mounts_mount has taken away again what it mounted
+		// the helper has taken away again what it mounted
 		g_ptr_array_set_size(op->mounts, 0);
-		g_prefix_error(&error, "failed to mount rootfs component: ");
 		create_failed(op, error);
 		return;
 	}
@@ -281,13 +281,21 @@ static void on_mounted(GError *error, void *data)
 
 typedef struct {
 	GPtrArray *mounts;
-	const char *target;
+	const char *target, *bundle;
+	bool check;
 } MountJob;
 
+/* In a helper: the mounts of the root, then what the spec wants to have on it. */
 static bool mount_rootfs(void *data, GError **error)
 {
 	const MountJob *job = data;
-	return mounts_mount(job->mounts, job->target, error);
+	if (!mounts_mount(job->mounts, job->target, error))
+		return error_prefix(error, "failed to mount rootfs component");
+	if (!job->check || mount_check_spec(job->bundle, error))
+		return true;
+	g_autoptr(GError) ignored = NULL;
+	mounts_unmount(job->mounts, job->target, 0, &ignored);
+	return false;
 }
 
 static void create_run(Op *op)
@@ -301,12 +309,8 @@ static void create_run(Op *op)
 		create_failed(op, error);
 		return;
 	}
-	if (op->mounts->len == 0) {
-		create_streams(op);
-		return;
-	}
 	op->stage = "mount rootfs";
-	MountJob job = {op->mounts, c->rootfs};
+	MountJob job = {op->mounts, c->rootfs, c->bundle, c->checkpoint == NULL};
 	helper_run(c->shim->reaper, mount_rootfs, &job, on_mounted, op);
 }
 
