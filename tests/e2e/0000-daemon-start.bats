@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
+# bats file_tags=once
 load lib
 setup() { common_setup; }
 teardown() { common_teardown; }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # A registry with TLS and a password; many pulls at once.
+# bats file_tags=once
 load lib
 setup() {
 	common_setup

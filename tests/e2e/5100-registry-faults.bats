@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # Registries that break, hang and lie, each through the daemon.
+# bats file_tags=once
 load lib
 extra_config='[timeouts]
 "io.containerd.timeout.registry.dial" = "1s"
