@@ -20,7 +20,7 @@ extern const PluginRegistration plugin_shim_manager, plugin_task_runtime, plugin
 extern const PluginRegistration plugin_sandbox_store, plugin_sandboxes, plugin_sandbox_controller,
         plugin_sandbox_controllers;
 /* plugins-transfer.c */
-extern const PluginRegistration plugin_walking, plugin_streaming, plugin_transfer;
+extern const PluginRegistration plugin_walking, plugin_streaming, plugin_image_verifier, plugin_transfer;
 /* plugins-services.c: the in-process services and their gRPC twins, ended by an entry without a type */
 extern const PluginRegistration plugins_services[];
 

@@ -49,21 +49,65 @@ const PluginRegistration plugin_streaming = {
         PLUGIN_STREAMING, "manager", streaming_requires, streaming_init, NULL, streaming_close, NULL, NULL,
 };
 
+/* ---- image verifier ---- */
+
+static bool verifier_init(PluginInit *init, void **ret, GError **error)
+{
+	TomlValue *config = plugin_config(init);
+	int64_t timeout = 0;
+	if (!duration_parse(conf_string(config, "per_verifier_timeout"), &timeout, error))
+		return error_prefix(error, "per_verifier_timeout");
+	*ret = image_verifier_bindir_new(conf_string(config, "bin_dir"), conf_int(config, "max_verifiers"),
+	                                 timeout);
+	return true;
+}
+
+static void verifier_close(void *instance)
+{
+	image_verifier_free(instance);
+}
+
+const PluginRegistration plugin_image_verifier = {
+        PLUGIN_IMAGE_VERIFIER, "bindir", NULL, verifier_init, NULL, verifier_close, NULL, NULL,
+};
+
+/* All that are loaded, under their ids. */
+static GPtrArray *image_verifiers(PluginInit *init)
+{
+	GPtrArray *verifiers = g_ptr_array_new_with_free_func(g_free);
+	const GPtrArray *all = plugins_all(plugin_set(init));
+	for (guint i = 0; i < all->len; i++) {
+		const Plugin *p = all->pdata[i];
+		if (!g_str_equal(p->registration->type, PLUGIN_IMAGE_VERIFIER) || p->state != PLUGIN_OK)
+			continue;
+		NamedVerifier *v = g_new0(NamedVerifier, 1);
+		v->name = p->registration->id;
+		v->verifier = p->instance;
+		g_ptr_array_add(verifiers, v);
+	}
+	return verifiers;
+}
+
 /* ---- transfer ---- */
 
 #define DEFAULT_SNAPSHOTTER "overlayfs"
 
 /* Unless check_platform_supported, images of other architectures are unpacked too, as upstream. */
-static void add_unpack(PluginInit *init, GPtrArray *platforms, const Platform *platform,
-                       Snapshotter *snapshotter, Differ *differ)
+static UnpackPlatform *add_unpack(PluginInit *init, GPtrArray *platforms, const Platform *platform,
+                                  Snapshotter *snapshotter, Differ *differ)
 {
 	PlatformMatcher *matcher = conf_bool(plugin_config(init), "check_platform_supported")
 	                                   ? platform_matcher_only(platform)
 	                                   : platform_matcher_os(platform);
-	g_ptr_array_add(platforms, unpack_platform_new(matcher, snapshotter, differ));
+	UnpackPlatform *up = unpack_platform_new(matcher, snapshotter, differ);
+	const Plugin *p = plugins_lookup(plugin_set(init), PLUGIN_SNAPSHOT, snapshotter->name);
+	up->annotations = p != NULL && g_strcmp0(strmap_get(p->exports, "enable_remote_snapshot_annotations"),
+	                                         "true") == 0;
+	g_ptr_array_add(platforms, up);
+	return up;
 }
 
-/* [[unpack_config]]: platform, snapshotter, differ. */
+/* [[unpack_config]] */
 static bool add_configured(PluginInit *init, const Metadata *m, TomlValue *list, GPtrArray *platforms,
                            GError **error)
 {
@@ -85,7 +129,10 @@ static bool add_configured(PluginInit *init, const Metadata *m, TomlValue *list,
 			                       snapshotter == NULL ? "snapshotter" : "differ",
 			                       snapshotter == NULL ? Q(name) : Q(differ_id));
 		}
-		add_unpack(init, platforms, &platform, snapshotter, differ);
+		UnpackPlatform *up = add_unpack(init, platforms, &platform, snapshotter, differ);
+		const char *config_type = conf_string(entry, "config_type");
+		up->config_type = str_empty(config_type) ? NULL : g_strdup(config_type);
+		up->layer_types = conf_strings(entry, "layer_types");
 	}
 	return true;
 }
@@ -132,10 +179,12 @@ static bool transfer_init(PluginInit *init, void **ret, GError **error)
 	if (list != NULL && toml_size(list) > 0 ? !add_configured(init, m, list, platforms, error)
 	                                        : !add_default(init, m, platforms, error))
 		return false;
+	g_autoptr(GPtrArray) verifiers = image_verifiers(init);
 	TransferConfig tc = {
 	        .content = m->content,
 	        .db = m->db,
 	        .unpack_platforms = platforms,
+	        .verifiers = verifiers,
 	        .default_snapshotter = DEFAULT_SNAPSHOTTER,
 	        .max_concurrent_downloads =
 	                (unsigned)CLAMP(conf_int(config, "max_concurrent_downloads"), 0, 1024),
@@ -157,7 +206,8 @@ static void transfer_close(void *instance)
 	transfer_free(instance);
 }
 
-static const char *const transfer_requires[] = {PLUGIN_LEASE, PLUGIN_METADATA, PLUGIN_DIFF, NULL};
+static const char *const transfer_requires[] = {PLUGIN_LEASE,          PLUGIN_METADATA, PLUGIN_DIFF,
+                                                PLUGIN_IMAGE_VERIFIER, PLUGIN_SNAPSHOT, NULL};
 const PluginRegistration plugin_transfer = {
         PLUGIN_TRANSFER, "local", transfer_requires, transfer_init, NULL, transfer_close, NULL, NULL,
 };

@@ -103,6 +103,8 @@ static bool get_rootfs(JsonObject *doc, ImageConfig *c, GError **error)
 	if (rootfs != NULL && !json_object_is_type(rootfs, json_type_object))
 		return error_set_class(error, CTRD_ERR_INVALID_ARGUMENT,
 		                       "image config: \"rootfs\" is not an object");
+	if (rootfs != NULL && !get_string(rootfs, "type", &c->rootfs_type, error))
+		return false;
 	if (!get_strv(rootfs, "diff_ids", &c->diff_ids, error))
 		return false;
 	size_t n = g_strv_length(c->diff_ids);
@@ -157,6 +159,7 @@ void image_config_free(ImageConfig *c)
 	if (c == NULL)
 		return;
 	g_free(c->author);
+	g_free(c->rootfs_type);
 	platform_clear(&c->platform);
 	g_strfreev(c->diff_ids);
 	g_clear_pointer(&c->history, g_ptr_array_unref);

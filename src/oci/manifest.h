@@ -73,6 +73,7 @@ typedef struct {
 	TimeNs created; // 0: not said
 	char *author;
 	Platform platform;  // as written; platform_normalize() before matching
+	char *rootfs_type;  // "layers"; NULL: not said
 	char **diff_ids;    // valid digests
 	GPtrArray *history; // of ImageHistory*
 	// "config"

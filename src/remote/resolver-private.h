@@ -18,7 +18,7 @@ struct Resolver {
 	const HttpTrace *trace;
 	char *scope_pull, *scope_push;
 	Lock lock;
-	GHashTable *sources; // digest -> RegistryHost* that sent it last; under the lock
+	GHashTable *sources; // digest -> where it came from; under the lock
 };
 
 typedef struct {

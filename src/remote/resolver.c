@@ -13,6 +13,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* Of the content of one digest. */
+typedef struct {
+	RegistryHost *host; // that sent it last
+	guint lies;         // how often it turned out to be wrong
+} Source;
+
 Resolver *resolver_new(const ResolverOptions *options, const char *ref, GError **error)
 {
 	g_autoptr(Resolver) r = g_new0(Resolver, 1);
@@ -30,7 +36,7 @@ Resolver *resolver_new(const ResolverOptions *options, const char *ref, GError *
 	r->scope_pull = g_strdup_printf("repository:%s:pull", ref_spec_path(&r->spec));
 	r->scope_push = g_strdup_printf("repository:%s:pull,push", ref_spec_path(&r->spec));
 	lock_init(&r->lock, "resolver", LOCK_RANK_LEAF);
-	r->sources = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	r->sources = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	r->hosts = options->hosts(r->name, options->hosts_data, error);
 	return r->hosts != NULL ? g_steal_pointer(&r) : NULL;
 }
@@ -408,7 +414,12 @@ static bool fetch_once(Fetch *f, Request *req, bool last_host, bool *ret_opened,
 static void note_source(Fetch *f, RegistryHost *host)
 {
 	LOCK_SCOPE(&f->r->lock);
-	g_hash_table_insert(f->r->sources, g_strdup(f->desc->digest), host);
+	Source *source = g_hash_table_lookup(f->r->sources, f->desc->digest);
+	if (source == NULL) {
+		source = g_new0(Source, 1);
+		g_hash_table_insert(f->r->sources, g_strdup(f->desc->digest), source);
+	}
+	source->host = host;
 }
 
 /* Tries each host, beginning with the one that was good last; *ret_again as above. One that breaks without
@@ -542,14 +553,20 @@ bool resolver_fetch(Resolver *r, Cancel *cancel, const Descriptor *desc, int64_t
 bool resolver_distrust(Resolver *r, const char *digest)
 {
 	RegistryHost *host;
+	bool tried_all;
 	{
 		LOCK_SCOPE(&r->lock);
-		host = g_hash_table_lookup(r->sources, digest);
+		Source *source = g_hash_table_lookup(r->sources, digest);
+		if (source == NULL)
+			return false;
+		host = source->host;
+		tried_all = ++source->lies >= r->hosts->len;
 	}
-	if (host == NULL || atomic_exchange(&host->lied, true))
+	if (!atomic_exchange(&host->lied, true))
+		log_warn("a registry's content is not what was asked for", "host", host->host, "digest",
+		         digest, NULL);
+	if (tried_all)
 		return false;
-	log_warn("a registry's content is not what was asked for", "host", host->host, "digest", digest,
-	         NULL);
 	for (guint i = 0; i < r->hosts->len; i++) {
 		RegistryHost *h = r->hosts->pdata[i];
 		if ((h->capabilities & REGISTRY_PULL) != 0 && !atomic_load(&h->lied))

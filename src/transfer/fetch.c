@@ -83,7 +83,8 @@ static GHashTable *commit_labels(Fetch *f)
 		return labels;
 	g_autoptr(GPtrArray) children = manifest_children(f->desc, f->document->data, f->document->len,
 	                                                  NULL); // the walk tells errors
-	g_autoptr(GHashTable) refs = children != NULL ? child_gc_labels(children, false) : strmap_new();
+	g_autoptr(GHashTable) refs =
+	        children != NULL ? child_gc_labels(children, f->op->discard_layers) : strmap_new();
 	GHashTableIter it;
 	void *key, *value;
 	g_hash_table_iter_init(&it, refs);
@@ -190,7 +191,8 @@ static bool drop_wrong(Fetch *f, const char *ref)
 	content_abort(op->t->config.content, &ctx, ref, NULL);
 	if (op->resolver == NULL || !resolver_distrust(op->resolver, f->desc->digest))
 		return false;
-	f->tee = NULL; // it has seen them
+	f->ret->tee_spoilt = f->ret->tee_spoilt || f->tee != NULL;
+	f->tee = NULL;
 	f->wrong = f->ret->teed = false;
 	g_clear_error(&f->ret->tee_failed);
 	return true;

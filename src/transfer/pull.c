@@ -62,6 +62,28 @@ static bool resolve(Operation *op, const TransferRegistry *from, HttpClient *htt
 	return true;
 }
 
+/* Before anything is fetched. */
+static bool verify(Operation *op, const char *name, const Descriptor *desc, GError **error)
+{
+	GPtrArray *verifiers = op->t->config.verifiers;
+	for (guint i = 0; verifiers != NULL && i < verifiers->len; i++) {
+		const NamedVerifier *v = verifiers->pdata[i];
+		bool ok = false;
+		g_autofree char *reason = NULL;
+		if (!image_verifier_verify(v->verifier, op->ctx.cancel, name, desc, &ok, &reason, error))
+			return error_prefix(
+			        error, "blocking pull of %s with digest %s: image verifier %s returned error",
+			        name, desc->digest, v->name);
+		log_debug("image verifier's judgement", "name", name, "digest", desc->digest, "verifier",
+		          v->name, "ok", ok ? "true" : "false", "reason", reason, NULL);
+		if (!ok)
+			return error_set(error, CTRD_ERR_UNKNOWN,
+			                 "image verifier %s blocked pull of %s with digest %s for reason: %s",
+			                 v->name, name, desc->digest, reason);
+	}
+	return true;
+}
+
 bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, const TransferImages *to,
                    TransferProgressSink progress, GError **error)
 {
@@ -71,8 +93,10 @@ bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, co
 		return false;
 	progress_say(progress, NULL, NULL, "Resolving from OCI Registry (%s)", from->reference);
 	g_auto(Descriptor) desc = {0};
-	if (!resolve(&op, from, http, &desc, error) || !set_source(&op, from->reference, error))
+	if (!resolve(&op, from, http, &desc, error) || !verify(&op, from->reference, &desc, error) ||
+	    !set_source(&op, from->reference, error))
 		return false;
+	op.image_ref = from->reference;
 	progress_say(progress, NULL, NULL, "Pulling from OCI Registry (%s)", from->reference);
 	progress_say(progress, from->reference, &desc, "fetching image content");
 	op.progress = progress_new(from->reference, "downloading", progress);

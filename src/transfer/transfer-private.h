@@ -21,6 +21,8 @@ typedef struct {
 	Resolver *resolver; // NULL: nothing is fetched
 	Progress *progress;
 	char *source_label, *source_repo; // distribution.source; NULL: no registry
+	const char *image_ref;            // of a pull: for remote snapshotters. Borrowed
+	bool snapshot_annotations, discard_layers;
 } Operation;
 bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error);
 void operation_end(Operation *op);
@@ -33,6 +35,7 @@ Ctx operation_cleanup_ctx(const Operation *op);
 typedef struct {
 	bool existed;       // nothing was fetched
 	bool teed;          // tee got every byte from the first to the last
+	bool tee_spoilt;    // tee got bytes that were wrong; those that are there now it did not get
 	GError *tee_failed; // tee's error; the content came all the same
 } FetchResult;
 void fetch_result_clear(FetchResult *r);
@@ -49,9 +52,10 @@ bool fetch_content(Operation *op, const Descriptor *desc, ByteSink tee, void *te
 /* The configured platform that a wish means; NULL: none. */
 UnpackPlatform *unpack_platform_find(Transfer *t, const TransferUnpack *wish);
 /* Fetches the layers that are wanted and makes them snapshots. wanted: of UnpackPlatform* (borrowed): the
- * first that fits the image's configuration; where none fits the layers are only fetched. */
-bool unpack_image(Operation *op, const Descriptor *config, GPtrArray *layers, GPtrArray *wanted,
-                  GError **error);
+ * first that fits the image's configuration; where none fits the layers are only fetched. manifest: its
+ * digest. */
+bool unpack_image(Operation *op, const char *manifest, const Descriptor *config, GPtrArray *layers,
+                  GPtrArray *wanted, GError **error);
 /* Fetches all, max_concurrent_downloads at a time. */
 bool fetch_all(Operation *op, GPtrArray *descriptors, GError **error);
 

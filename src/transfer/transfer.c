@@ -31,6 +31,8 @@ void unpack_platform_free(UnpackPlatform *p)
 		return;
 	platform_matcher_free(p->platform);
 	g_free(p->name);
+	g_free(p->config_type);
+	g_strfreev(p->layer_types);
 	g_free(p);
 }
 
@@ -42,6 +44,8 @@ Transfer *transfer_new(const TransferConfig *config)
 	t->config.unpack_platforms = config->unpack_platforms != NULL
 	                                     ? g_ptr_array_ref(config->unpack_platforms)
 	                                     : g_ptr_array_new();
+	if (config->verifiers != NULL)
+		g_ptr_array_ref(config->verifiers);
 	if (t->config.max_concurrent_downloads == 0)
 		t->config.max_concurrent_downloads = DEFAULT_CONCURRENCY;
 	if (t->config.max_concurrent_uploads == 0)
@@ -58,6 +62,7 @@ void transfer_free(Transfer *t)
 		return;
 	g_free((char *)t->config.default_snapshotter);
 	g_ptr_array_unref(t->config.unpack_platforms);
+	g_clear_pointer(&t->config.verifiers, g_ptr_array_unref);
 	semaphore_free(t->downloads);
 	semaphore_free(t->uploads);
 	keyed_lock_free(t->once);

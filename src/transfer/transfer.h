@@ -21,6 +21,7 @@
 #include "store/meta.h"
 #include "store/snapshots.h"
 #include "transfer/differ.h"
+#include "transfer/verifier.h"
 
 #include <glib.h>
 #include <stdbool.h>
@@ -31,6 +32,11 @@ typedef struct {
 	char *name;                // of the snapshotter
 	Snapshotter *snapshotter;  // borrowed
 	Differ *differ;            // borrowed
+	/* Snapshots get the labels of LABEL_SNAPSHOT_CRI_*, by which a remote snapshotter finds their
+	 * content. Set by the maker. */
+	bool annotations;
+	char *config_type;  // of the images that it unpacks, NULL: OCI's and Docker's; owned
+	char **layer_types; // what are layers beside OCI's and Docker's, NULL: none; owned
 } UnpackPlatform;
 UnpackPlatform *unpack_platform_new(PlatformMatcher *platform, Snapshotter *snapshotter, Differ *differ);
 void unpack_platform_free(UnpackPlatform *p);
@@ -43,7 +49,12 @@ typedef struct {
 	unsigned max_concurrent_downloads; // over all pulls; 0: 3
 	unsigned max_concurrent_uploads;   // 0: 3
 	HttpLimits http;                   // zero: defaults
+	GPtrArray *verifiers; // of NamedVerifier*, asked before each pull; referenced. NULL: none
 } TransferConfig;
+typedef struct {
+	const char *name;
+	ImageVerifier *verifier;
+} NamedVerifier; // all borrowed
 
 typedef struct Transfer Transfer;
 Transfer *transfer_new(const TransferConfig *config);
@@ -96,6 +107,9 @@ typedef struct {
 	unsigned manifest_limit;     // of an index; 0: all
 	GPtrArray *extra_references; // of TransferReference*
 	GPtrArray *unpacks;          // of TransferUnpack*
+	bool snapshot_annotations;   // as UnpackPlatform.annotations, whatever the platform says
+	/* Manifests do not keep their layers: they are for the garbage collector once the lease has gone. */
+	bool discard_unpacked_layers;
 } TransferImages;
 
 bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, const TransferImages *to,

@@ -15,12 +15,14 @@
  */
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/identifiers.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "loop/lock.h"
 #include "loop/thread.h"
 #include "oci/labels.h"
 #include "oci/manifest.h"
+#include "oci/media-types.h"
 #include "transfer/early-sync.h"
 #include "transfer/implied.h"
 #include "transfer/transfer-private.h"
@@ -50,6 +52,7 @@ typedef struct {
 struct Unpack {
 	Operation *op;
 	UnpackPlatform *platform;
+	const char *manifest; // its digest
 	Layer *layers;
 	guint n;
 	bool parallel;
@@ -67,10 +70,38 @@ static char *unique_part(void)
 	return g_strdup_printf("%d-%s", (int)(time_now() % NS_PER_SEC), text);
 }
 
+/* The digests of this layer and those above, as many as a label holds: what a remote snapshotter may prepare
+ * too. */
+static char *image_layers(const Layer *l)
+{
+	g_autoptr(GString) text = g_string_new(l->desc->digest);
+	for (guint i = l->i + 1; i < l->u->n; i++) {
+		gsize before = text->len;
+		g_string_append_printf(text, ",%s", l->u->layers[i].desc->digest);
+		if (!label_validate(LABEL_SNAPSHOT_CRI_IMAGE_LAYERS, text->str, NULL)) {
+			g_string_truncate(text, before);
+			break;
+		}
+	}
+	return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+/* What a remote snapshotter needs to get the layer by itself. */
+static void remote_labels(const Layer *l, GHashTable *labels)
+{
+	g_autofree char *layers = image_layers(l);
+	strmap_set(labels, LABEL_SNAPSHOT_CRI_IMAGE_REF, l->u->op->image_ref);
+	strmap_set(labels, LABEL_SNAPSHOT_CRI_LAYER_DIGEST, l->desc->digest);
+	strmap_set(labels, LABEL_SNAPSHOT_CRI_IMAGE_LAYERS, layers);
+	strmap_set(labels, LABEL_SNAPSHOT_CRI_MANIFEST_DIGEST, l->u->manifest);
+}
+
 /* Not what annotations say, as upstream: they come with the image, and a snapshotter trusts its labels. */
 static GHashTable *snapshot_labels(const Layer *l)
 {
 	GHashTable *labels = strmap_new();
+	if (l->u->op->image_ref != NULL && (l->u->platform->annotations || l->u->op->snapshot_annotations))
+		remote_labels(l, labels);
 	strmap_set(labels, LABEL_SNAPSHOT_REF, l->chain_id);
 	strmap_set(labels, LABEL_SNAPSHOT_DIFF_ID, l->diff_id);
 	if (l->parent != NULL)
@@ -128,19 +159,26 @@ static bool layer_lock(Layer *l, GError **error)
 	return true;
 }
 
+static void layer_remove_snapshot(Layer *l)
+{
+	if (l->key == NULL)
+		return;
+	Ctx ctx = operation_cleanup_ctx(l->u->op);
+	g_autoptr(GError) e = NULL;
+	if (!snapshot_remove(l->u->platform->snapshotter, &ctx, l->key, &e) &&
+	    !error_is(e, CTRD_ERR_NOT_FOUND))
+		log_error_take(LOG_ERROR, g_steal_pointer(&e), "failed to clean up", "key", l->key, NULL);
+	g_clear_pointer(&l->key, g_free);
+	g_clear_pointer(&l->mounts, g_ptr_array_unref);
+	g_clear_pointer(&l->root, g_free);
+	g_clear_pointer(&l->implied, implied_dirs_free);
+}
+
 /* Gives everything back; an active snapshot that is still there is removed. */
 static void layer_done(Layer *l)
 {
 	Operation *op = l->u->op;
-	if (l->key != NULL) {
-		Ctx ctx = operation_cleanup_ctx(op);
-		g_autoptr(GError) e = NULL;
-		if (!snapshot_remove(l->u->platform->snapshotter, &ctx, l->key, &e) &&
-		    !error_is(e, CTRD_ERR_NOT_FOUND))
-			log_error_take(LOG_ERROR, g_steal_pointer(&e), "failed to clean up", "key", l->key,
-			               NULL);
-		g_clear_pointer(&l->key, g_free);
-	}
+	layer_remove_snapshot(l);
 	if (l->lock_key != NULL)
 		keyed_lock_release(op->t->once, l->lock_key);
 	g_clear_pointer(&l->lock_key, g_free);
@@ -158,6 +196,7 @@ typedef struct {
 	ContentReader *reader;
 	int64_t offset;
 	LayerStreamResult result;
+	bool spoilt; // the snapshot has what a registry sent that lied; the content is there now
 } Extract;
 
 static bool tee_write(void *data, const void *buf, size_t len, GError **error)
@@ -234,6 +273,10 @@ static bool extract_to(const DifferTarget *target, void *data, GError **error)
 	g_auto(FetchResult) fetched = {0};
 	if (!fetch_content(op, l->desc, tee_write, x, &fetched, error))
 		return false;
+	if (fetched.tee_spoilt) {
+		x->spoilt = true;
+		return error_set(error, CTRD_ERR_UNKNOWN, "the layer came twice");
+	}
 	if (fetched.tee_failed != NULL) {
 		g_propagate_error(error, g_steal_pointer(&fetched.tee_failed));
 		return extract_failed(l, error);
@@ -272,16 +315,31 @@ static bool label_uncompressed(Layer *l, GError **error)
 	return updated != NULL;
 }
 
+static bool extract_once(Extract *x, GError **error)
+{
+	Layer *l = x->l;
+	if (!differ_is_walking(l->u->platform->differ))
+		return extract_with_differ(x, error);
+	return (differ_compression(l->desc->media_type, &x->compression, error) ||
+	        extract_failed(l, error)) &&
+	       differ_with_target(l->mounts, extract_to, x, error);
+}
+
 static bool layer_extract(Layer *l, GError **error)
 {
 	Extract x = {.l = l};
-	bool ok;
-	if (differ_is_walking(l->u->platform->differ))
-		ok = (differ_compression(l->desc->media_type, &x.compression, error) ||
-		      extract_failed(l, error)) &&
-		     differ_with_target(l->mounts, extract_to, &x, error);
-	else
-		ok = extract_with_differ(&x, error);
+	g_autoptr(GError) e = NULL;
+	bool ok = extract_once(&x, &e);
+	if (x.spoilt) {
+		g_clear_error(&e);
+		x = (Extract){.l = l};
+		layer_remove_snapshot(l);
+		ok = layer_prepare(l, &e) && (l->exists || extract_once(&x, &e));
+		if (ok && l->exists)
+			return true;
+	}
+	if (!ok)
+		g_propagate_error(error, g_steal_pointer(&e));
 	if (ok && !g_str_equal(x.result.diff_id, l->diff_id))
 		ok = error_set(error, CTRD_ERR_UNKNOWN,
 		               "wrong diff id \"%s\" calculated on extraction \"%s\", desc \"%s\"",
@@ -478,11 +536,17 @@ static bool label_config(Unpack *u, const Descriptor *config, const char *chain,
 	return updated != NULL;
 }
 
-static bool unpack_to(Operation *op, UnpackPlatform *platform, const Descriptor *config, GPtrArray *layers,
-                      char **diff_ids, GError **error)
+static bool unpack_to(Operation *op, UnpackPlatform *platform, const char *manifest, const Descriptor *config,
+                      GPtrArray *layers, char **diff_ids, GError **error)
 {
 	g_auto(GStrv) chains = chain_ids((const char *const *)diff_ids);
-	Unpack u = {.op = op, .platform = platform, .n = layers->len, .early = early_sync_new()};
+	Unpack u = {
+	        .op = op,
+	        .platform = platform,
+	        .manifest = manifest,
+	        .n = layers->len,
+	        .early = early_sync_new(),
+	};
 	/* whiteout devices cannot be made in a user namespace: there a layer needs to see its parent */
 	u.parallel = snapshotter_has_capability(platform->snapshotter, "rebase") && !running_in_userns() &&
 	             differ_is_walking(platform->differ);
@@ -529,8 +593,17 @@ UnpackPlatform *unpack_platform_find(Transfer *t, const TransferUnpack *wish)
 	return best;
 }
 
-bool unpack_image(Operation *op, const Descriptor *config, GPtrArray *layers, GPtrArray *wanted,
-                  GError **error)
+/* Another type of configuration, or layers that are no file systems. */
+static bool understands(const UnpackPlatform *p, const Descriptor *config, const ImageConfig *image)
+{
+	if (!str_empty(p->config_type) && !g_str_equal(p->config_type, config->media_type))
+		return false;
+	bool oci = str_empty(p->config_type) || media_type_is_config(p->config_type);
+	return !oci || str_empty(image->rootfs_type) || g_str_equal(image->rootfs_type, "layers");
+}
+
+bool unpack_image(Operation *op, const char *manifest, const Descriptor *config, GPtrArray *layers,
+                  GPtrArray *wanted, GError **error)
 {
 	g_autofree char *data = NULL;
 	size_t len = 0;
@@ -548,8 +621,8 @@ bool unpack_image(Operation *op, const Descriptor *config, GPtrArray *layers, GP
 	platform_normalize(&platform);
 	for (guint i = 0; i < wanted->len; i++) {
 		UnpackPlatform *p = wanted->pdata[i];
-		if (platform_matches(p->platform, &platform))
-			return unpack_to(op, p, config, layers, image->diff_ids, error);
+		if (understands(p, config, image) && platform_matches(p->platform, &platform))
+			return unpack_to(op, p, manifest, config, layers, image->diff_ids, error);
 	}
 	return fetch_all(op, layers, error);
 }

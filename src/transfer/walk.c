@@ -25,7 +25,7 @@ static bool label_children(Operation *op, const Descriptor *desc, GPtrArray *chi
 	g_autoptr(ContentInfo) info = content_info(op->t->config.content, &op->ctx, desc->digest, error);
 	if (info == NULL)
 		return false;
-	g_autoptr(GHashTable) labels = child_gc_labels(children, false);
+	g_autoptr(GHashTable) labels = child_gc_labels(children, op->discard_layers);
 	g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
 	GHashTableIter it;
 	void *key, *value;
@@ -79,6 +79,7 @@ enum {
 
 /* An image to unpack. */
 typedef struct {
+	char *manifest; // its digest
 	Descriptor config;
 	GPtrArray *layers; // of Descriptor*
 } Found;
@@ -86,6 +87,7 @@ typedef struct {
 static void found_free(void *data)
 {
 	Found *f = data;
+	g_free(f->manifest);
 	descriptor_clear(&f->config);
 	g_ptr_array_unref(f->layers);
 	g_free(f);
@@ -103,6 +105,8 @@ void walk_init(Walk *w, Operation *op, const TransferImages *images)
 {
 	w->op = op;
 	w->images = images;
+	op->snapshot_annotations = images->snapshot_annotations;
+	op->discard_layers = images->discard_unpacked_layers;
 	w->matcher = images_matcher(images);
 	w->wanted = g_ptr_array_new();
 	w->found = g_ptr_array_new_with_free_func(found_free);
@@ -120,14 +124,34 @@ void walk_init(Walk *w, Operation *op, const TransferImages *images)
 	}
 }
 
-static void walk_manifest(Walk *w, GPtrArray *children)
+/* Types that only the unpack configurations know. */
+static bool is_layer(const Walk *w, const char *media_type)
+{
+	for (guint i = 0; i < w->wanted->len; i++) {
+		const UnpackPlatform *p = w->wanted->pdata[i];
+		if (p->layer_types != NULL && media_type != NULL &&
+		    g_strv_contains((const char *const *)p->layer_types, media_type))
+			return true;
+	}
+	return media_type_is_layer(media_type);
+}
+
+static bool is_config(const Walk *w, const char *media_type)
+{
+	for (guint i = 0; i < w->wanted->len; i++)
+		if (g_strcmp0(((UnpackPlatform *)w->wanted->pdata[i])->config_type, media_type) == 0)
+			return true;
+	return media_type_is_config(media_type);
+}
+
+static void walk_manifest(Walk *w, const Descriptor *manifest, GPtrArray *children)
 {
 	g_autoptr(GPtrArray) layers = descriptors_new();
 	const Descriptor *config = NULL;
 	for (guint i = 0; i < children->len; i++) {
 		const Descriptor *child = children->pdata[i];
-		bool layer = media_type_is_layer(child->media_type);
-		if (w->wanted->len > 0 && config == NULL && media_type_is_config(child->media_type))
+		bool layer = is_layer(w, child->media_type);
+		if (w->wanted->len > 0 && config == NULL && is_config(w, child->media_type))
 			config = child;
 		else
 			g_ptr_array_add(layer ? layers : w->leaves, descriptor_new_copy(child));
@@ -139,6 +163,7 @@ static void walk_manifest(Walk *w, GPtrArray *children)
 		return;
 	}
 	Found *f = g_new0(Found, 1);
+	f->manifest = g_strdup(manifest->digest);
 	descriptor_copy(&f->config, config);
 	f->layers = g_steal_pointer(&layers);
 	g_ptr_array_add(w->found, f);
@@ -165,7 +190,7 @@ static bool walk_from(Walk *w, const Descriptor *desc, unsigned depth, GError **
 	progress_children(op->progress, desc, children);
 	w->n_children += children->len;
 	if (!index) {
-		walk_manifest(w, children);
+		walk_manifest(w, desc, children);
 		return true;
 	}
 	for (guint i = 0; i < children->len; i++)
@@ -186,7 +211,7 @@ bool walk_unpack(Walk *w, GError **error)
 		progress_add(w->op->progress, &f->config);
 		g_auto(FetchResult) fetched = {0};
 		if (!fetch_content(w->op, &f->config, NULL, NULL, &fetched, error) ||
-		    !unpack_image(w->op, &f->config, f->layers, w->wanted, error))
+		    !unpack_image(w->op, f->manifest, &f->config, f->layers, w->wanted, error))
 			return false;
 	}
 	return true;

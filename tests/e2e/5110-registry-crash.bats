@@ -68,7 +68,7 @@ disk_start() {
 	daemon_stop
 	rm -rf "$dir/root"
 	mkdir "$dir/root" "$outer"
-	truncate -s 1G "$dir/outer.img"
+	truncate -s 8G "$dir/outer.img" # sparse
 	mkfs.btrfs -q "$dir/outer.img"
 	mount -o loop "$dir/outer.img" "$outer" || skip "no btrfs in this kernel"
 	truncate -s 300M "$outer/disk"
@@ -115,6 +115,7 @@ disk_start() {
 		assert_empty
 		daemon_stop
 		umount "$dir/root"
+		rm "$dir/outer/cut$i"
 	done
 }
 
