@@ -522,6 +522,9 @@ static bool check_time(HttpResponse *r, int64_t *ret_left)
 			left = l->stall_timeout_ns;
 		}
 	}
+	int64_t deadline = cancel_deadline(r->cancel);
+	if (deadline != 0)
+		left = MIN(left, MAX(deadline - now, 0));
 	*ret_left = left;
 	return true;
 }

@@ -3,13 +3,19 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "base/util.h"
 #include "oci/labels.h"
 #include "oci/media-types.h"
 #include "remote/registry-error.h"
 #include "remote/resolver-private.h"
 #include "remote/url.h"
+#include <inttypes.h>
 #include <string.h>
+
+enum {
+	UPLOADS_MAX = 5, // of one blob, where they break
+};
 
 typedef struct {
 	Resolver *r;
@@ -129,44 +135,62 @@ static HttpResponse *start_upload(Push *p, GError **error)
 	return g_steal_pointer(&resp);
 }
 
-/* The place of the upload may be on another host: that one gets neither credentials nor our headers. */
-static Request *upload_request(Push *p, HttpResponse *started, RegistryHost **ret_host, GError **error)
+/* Where an upload is to be sent, and how much of it is there. */
+typedef struct {
+	char *url; // NULL: none was begun
+	RegistryHost
+	        *host; // owned where it is not the push's own: another host, without credentials and headers
+	bool elsewhere;
+	int64_t offset;
+} Upload;
+
+static void upload_clear(Upload *u)
 {
-	const char *location = str_or(http_header(started, "Location"), "");
+	g_clear_pointer(&u->url, g_free);
+	if (u->elsewhere)
+		registry_host_free(u->host);
+	*u = (Upload){0};
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Upload, upload_clear)
+
+/* From the Location of an answer; without one the place stays. */
+static bool upload_located(Push *p, HttpResponse *resp, Upload *u, GError **error)
+{
+	const char *location = str_or(http_header(resp, "Location"), "");
+	if (*location == '\0' && u->url != NULL)
+		return true;
 	g_autofree char *absolute = NULL;
 	if (*location != '/' && strstr(location, "://") == NULL)
 		absolute = g_strconcat(p->host->scheme, "://", location, NULL);
-	g_autofree char *url = url_resolve(http_url(started), absolute != NULL ? absolute : location);
-	if (url == NULL) {
-		error_set(error, CTRD_ERR_UNKNOWN, "unable to parse location %s", location);
-		return NULL;
-	}
-	g_autofree char *digest = url_query_escape(p->desc->digest);
-	g_autofree char *query = g_strconcat("digest=", digest, NULL);
-	g_autofree char *target = url_add_query(url, query);
-	g_autofree char *origin = url_origin(target), *asked = url_origin(http_url(started));
-	RegistryHost *host = p->host;
-	bool same = g_str_equal(origin, asked);
-	if (!same) {
-		g_autofree char *scheme = url_scheme(target), *name = url_host(target);
-		host = *ret_host = registry_host_new(scheme, name, "", REGISTRY_PUSH);
+	g_autofree char *url = url_resolve(http_url(resp), absolute != NULL ? absolute : location);
+	if (url == NULL)
+		return error_set(error, CTRD_ERR_UNKNOWN, "unable to parse location %s", location);
+	g_autofree char *origin = url_origin(url), *asked = url_origin(http_url(resp));
+	int64_t offset = u->offset;
+	bool moved = !g_str_equal(origin, asked), kept = u->elsewhere && !moved;
+	RegistryHost *host = kept ? g_steal_pointer(&u->host) : p->host;
+	u->elsewhere = u->elsewhere && !kept;
+	upload_clear(u);
+	if (moved) {
+		g_autofree char *scheme = url_scheme(url), *name = url_host(url);
+		host = registry_host_new(scheme, name, "", REGISTRY_PUSH);
 		host->tls = http_tls_ref(p->host->tls);
 	}
-	Request *req = request_new_url(p->r, host, "PUT", target);
-	req->plain_headers = !same;
+	*u = (Upload){
+	        .host = host, .elsewhere = moved || kept, .offset = offset, .url = g_steal_pointer(&url)};
+	return true;
+}
+
+static Request *upload_request(Push *p, const Upload *u, const char *method, const char *url)
+{
+	Request *req = request_new_url(p->r, u->host, method, url);
+	req->plain_headers = u->elsewhere;
 	request_scope(req, p->r->scope_push);
-	request_header(req, "Content-Type", "application/octet-stream");
 	return req;
 }
 
-static bool send_content(Push *p, Request *req, GError **error)
+static bool check_stored(Push *p, HttpResponse *resp, GError **error)
 {
-	req->body = p->source;
-	req->body_data = p->data;
-	req->body_size = p->desc->size;
-	g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, NULL, error);
-	if (resp == NULL)
-		return false;
 	switch (http_status(resp)) {
 	case 200:
 	case 201:
@@ -187,8 +211,100 @@ static bool send_content(Push *p, Request *req, GError **error)
 	return true;
 }
 
-static bool push_blob(Push *p, GError **error)
+static bool is_broken(HttpFailure failure)
 {
+	return failure == HTTP_CLOSED || failure == HTTP_TIMEOUT || failure == HTTP_CONNECT;
+}
+
+/* ret_broken: the connection ended before there was an answer. */
+static bool send_content(Push *p, Request *req, bool *ret_broken, GError **error)
+{
+	req->body = p->source;
+	req->body_data = p->data;
+	req->body_size = p->desc->size;
+	HttpFailure failure = HTTP_OK;
+	g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, &failure, error);
+	*ret_broken = resp == NULL && is_broken(failure);
+	return resp != NULL && check_stored(p, resp, error);
+}
+
+static char *finish_url(Push *p, const Upload *u)
+{
+	g_autofree char *digest = url_query_escape(p->desc->digest);
+	g_autofree char *query = g_strconcat("digest=", digest, NULL);
+	return url_add_query(u->url, query);
+}
+
+static bool put_all(Push *p, Upload *u, bool *ret_broken, GError **error)
+{
+	g_autofree char *url = finish_url(p, u);
+	g_autoptr(Request) req = upload_request(p, u, "PUT", url);
+	request_header(req, "Content-Type", "application/octet-stream");
+	return send_content(p, req, ret_broken, error);
+}
+
+typedef struct {
+	Push *p;
+	int64_t start;
+} Rest;
+
+static ssize_t rest_source(void *data, void *buf, size_t len, int64_t offset, GError **error)
+{
+	Rest *rest = data;
+	return rest->p->source(rest->p->data, buf, len, rest->start + offset, error);
+}
+
+/* What is missing after offset, and then that it was all. */
+static bool patch_rest(Push *p, Upload *u, bool *ret_broken, GError **error)
+{
+	HttpFailure failure = HTTP_OK;
+	if (u->offset < p->desc->size) {
+		g_autoptr(Request) req = upload_request(p, u, "PATCH", u->url);
+		Rest rest = {.p = p, .start = u->offset};
+		req->body = rest_source;
+		req->body_data = &rest;
+		req->body_size = p->desc->size - u->offset;
+		g_autofree char *range =
+		        g_strdup_printf("%" PRId64 "-%" PRId64, u->offset, p->desc->size - 1);
+		request_header(req, "Content-Type", "application/octet-stream");
+		request_header(req, "Content-Range", range);
+		g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, &failure, error);
+		*ret_broken = resp == NULL && is_broken(failure);
+		if (resp == NULL)
+			return false;
+		if (http_status(resp) > 299)
+			return registry_error_response(resp, NULL, error);
+		if (!upload_located(p, resp, u, error))
+			return false;
+	}
+	g_autofree char *url = finish_url(p, u);
+	g_autoptr(Request) req = upload_request(p, u, "PUT", url);
+	g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, &failure, error);
+	*ret_broken = resp == NULL && is_broken(failure);
+	return resp != NULL && check_stored(p, resp, error);
+}
+
+/* How much of it arrived ("Range: 0-41" is 42 bytes). false: the registry does not say, it begins anew. */
+static bool upload_status(Push *p, Upload *u)
+{
+	g_autoptr(Request) req = upload_request(p, u, "GET", u->url);
+	g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, NULL, NULL);
+	const char *range = resp != NULL && http_status(resp) == 204 ? http_header(resp, "Range") : NULL;
+	if (range == NULL)
+		return false;
+	if (g_str_has_prefix(range, "bytes="))
+		range += strlen("bytes=");
+	int64_t last = 0;
+	if (!g_str_has_prefix(range, "0-") || !parse_i64(range + 2, &last) || last <= 0 ||
+	    last >= p->desc->size)
+		return false;
+	u->offset = last + 1;
+	return upload_located(p, resp, u, NULL);
+}
+
+static bool begin_upload(Push *p, Upload *u, GError **error)
+{
+	upload_clear(u);
 	g_autoptr(HttpResponse) started = start_upload(p, error);
 	if (started == NULL)
 		return false;
@@ -196,16 +312,56 @@ static bool push_blob(Push *p, GError **error)
 	case 200:
 	case 202:
 	case 204:
-		break;
+		return upload_located(p, started, u, error);
 	case 201:
 		p->exists = true; // mounted
 		return true;
 	default:
 		return registry_error_response(started, NULL, error);
 	}
-	g_autoptr(RegistryHost) other = NULL;
-	g_autoptr(Request) req = upload_request(p, started, &other, error);
-	return req != NULL && send_content(p, req, error);
+}
+
+static bool push_blob(Push *p, GError **error)
+{
+	g_auto(Upload) u = {0};
+	bool resumed = false;
+	for (int attempt = 0;; attempt++) {
+		if (!resumed && !begin_upload(p, &u, error))
+			return false;
+		if (p->exists)
+			return true;
+		bool broken = false;
+		g_autoptr(GError) e = NULL;
+		if (resumed ? patch_rest(p, &u, &broken, &e) : put_all(p, &u, &broken, &e))
+			return true;
+		/* that it cannot be resumed after all is no reason to give up */
+		if ((!broken && !resumed) || attempt + 1 >= UPLOADS_MAX || cancel_is_set(p->cancel)) {
+			g_propagate_error(error, g_steal_pointer(&e));
+			return false;
+		}
+		log_debug("upload broke", "digest", p->desc->digest, "error", e->message, NULL);
+		if (!cancel_sleep(p->cancel, (50 * NS_PER_MS) << attempt, error))
+			return false;
+		resumed = broken && upload_status(p, &u);
+	}
+}
+
+static bool push_manifest(Push *p, const char *const *parts, GError **error)
+{
+	for (int attempt = 0;; attempt++) {
+		g_autoptr(Request) req = push_request(p, "PUT", parts);
+		request_header(req, "Content-Type", p->desc->media_type);
+		bool broken = false;
+		g_autoptr(GError) e = NULL;
+		if (send_content(p, req, &broken, &e))
+			return true;
+		if (!broken || attempt + 1 >= UPLOADS_MAX) {
+			g_propagate_error(error, g_steal_pointer(&e));
+			return false;
+		}
+		if (!cancel_sleep(p->cancel, (50 * NS_PER_MS) << attempt, error))
+			return false;
+	}
 }
 
 bool resolver_push(Resolver *r, Cancel *cancel, const Descriptor *desc, PushSource source, void *data,
@@ -226,14 +382,8 @@ bool resolver_push(Resolver *r, Cancel *cancel, const Descriptor *desc, PushSour
 	const char *const parts[] = {manifest ? "manifests" : "blobs", name, NULL};
 	if (!check_exists(&p, parts, !g_str_equal(name, desc->digest), error))
 		return false;
-	if (!p.exists && manifest) {
-		g_autoptr(Request) req = push_request(&p, "PUT", parts);
-		request_header(req, "Content-Type", desc->media_type);
-		if (!send_content(&p, req, error))
-			return false;
-	} else if (!p.exists && !push_blob(&p, error)) {
+	if (!p.exists && !(manifest ? push_manifest(&p, parts, error) : push_blob(&p, error)))
 		return false;
-	}
 	*ret_exists = p.exists;
 	return true;
 }
