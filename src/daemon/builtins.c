@@ -22,6 +22,7 @@ static const PluginRegistration *const builtins[] = {
         &plugin_mount_manager,
         &plugin_walking,
         &plugin_streaming,
+        &plugin_image_verifier,
         &plugin_transfer,
         &plugin_shim_manager,
         &plugin_task_runtime,

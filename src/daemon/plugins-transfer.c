@@ -185,6 +185,7 @@ static bool transfer_init(PluginInit *init, void **ret, GError **error)
 	        .db = m->db,
 	        .unpack_platforms = platforms,
 	        .verifiers = verifiers,
+	        .pull_referrers = conf_bool(config, "pull_referrers"),
 	        .default_snapshotter = DEFAULT_SNAPSHOTTER,
 	        .max_concurrent_downloads =
 	                (unsigned)CLAMP(conf_int(config, "max_concurrent_downloads"), 0, 1024),

@@ -31,6 +31,7 @@
 #define MEDIA_TYPE_DOCKER_MANIFEST_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
 #define MEDIA_TYPE_DOCKER_SCHEMA1 "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
+#define MEDIA_TYPE_OCTET_STREAM "application/octet-stream" // of configurations that old Docker pushed
 #define MEDIA_TYPE_EROFS_LAYER "application/vnd.erofs.layer.v1"
 #define MEDIA_TYPE_IN_TOTO "application/vnd.in-toto+json"
 

@@ -217,6 +217,7 @@ static const ConfigKey transfer_local[] = {
         {"unpack_config", CONFIG_TABLES, .keys = unpack_config, .omit_empty = true},
         {"config_path", CONFIG_STRING},
         {"max_concurrent_unpacks", CONFIG_INT, "1"},
+        {"pull_referrers", CONFIG_BOOL, .omit_empty = true}, // ours
         END,
 };
 

@@ -54,10 +54,17 @@ bool resolver_fetch(Resolver *r, Cancel *cancel, const Descriptor *desc, int64_t
  * true: there is another one to try. */
 bool resolver_distrust(Resolver *r, const char *digest);
 
-/* Where the bytes of a push come from; asked again from the start when the request is repeated. */
+/* What refers to the manifest with this digest: by the referrers API, else by the tag that stands for it
+ * (`sha256-...`). GPtrArray of Descriptor*, empty where there is nothing. artifact_types: only these, NULL:
+ * all. */
+GPtrArray *resolver_referrers(Resolver *r, Cancel *cancel, const char *digest,
+                              const char *const *artifact_types, GError **error);
+
+/* Where the bytes of a push come from; asked again, maybe from the start, when the request is repeated. */
 typedef ssize_t (*PushSource)(void *data, void *buf, size_t len, int64_t offset, GError **error);
-/* Uploads a blob or manifest, unless it is there or can be mounted from another repository that the
- * descriptor's distribution.source annotations name. *ret_exists: nothing was sent. tag: the manifest goes
- * under the reference's tag (only where the reference has no other digest), else under its digest. */
+/* An upload that breaks goes on where it stopped if the registry knows where that is, else from the start; up
+ * to 5 times. Uploads a blob or manifest, unless it is there or can be mounted from another repository that
+ * the descriptor's distribution.source annotations name. *ret_exists: nothing was sent. tag: the manifest
+ * goes under the reference's tag (only where the reference has no other digest), else under its digest. */
 bool resolver_push(Resolver *r, Cancel *cancel, const Descriptor *desc, PushSource source, void *data,
                    bool *ret_exists, GError **error);

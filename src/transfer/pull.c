@@ -4,9 +4,11 @@
  * know the next), then the layers of the images that are unpacked, fetched and extracted at once, then what
  * else there is, side by side; at the end the image's record.
  */
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "oci/child-labels.h"
 #include "oci/labels.h"
 #include "oci/manifest.h"
 #include "oci/media-types.h"
@@ -84,6 +86,38 @@ static bool verify(Operation *op, const char *name, const Descriptor *desc, GErr
 	return true;
 }
 
+/* A manifest of old Docker's whose configuration is of no type gets a new one that says it (upstream
+ * docker.ConvertManifest). Indexes stay as they are. */
+static bool convert_legacy(Operation *op, Descriptor *desc, GError **error)
+{
+	if (!media_type_is_manifest(desc->media_type))
+		return true;
+	g_autofree char *data = NULL;
+	size_t len = 0;
+	ContentStore *content = op->t->config.content;
+	if (!content_read_blob(content, &op->ctx, desc, MANIFEST_MAX, &data, &len, error))
+		return error_prefix(error, "failed to read index data");
+	g_autoptr(Manifest) m = manifest_parse(data, len, desc->media_type, error);
+	if (m == NULL)
+		return false;
+	if (g_strcmp0(m->config.media_type, MEDIA_TYPE_OCTET_STREAM) != 0)
+		return true;
+	g_free(m->config.media_type);
+	m->config.media_type = g_strdup(MEDIA_TYPE_DOCKER_CONFIG);
+	g_autoptr(JsonObject) json = manifest_to_json(m);
+	g_autofree char *text = json_to_text(json);
+	g_autoptr(GPtrArray) children = manifest_children(desc, text, strlen(text), error);
+	if (children == NULL)
+		return false;
+	g_autoptr(GHashTable) labels = child_gc_labels(children, op->discard_layers);
+	g_free(desc->digest);
+	desc->digest = digest_bytes(text, strlen(text));
+	desc->size = (int64_t)strlen(text);
+	g_autofree char *ref = transfer_ref_key(desc);
+	return content_write_blob(content, &op->ctx, ref, text, strlen(text), desc, labels, error) ||
+	       error_prefix(error, "failed to update content");
+}
+
 bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, const TransferImages *to,
                    TransferProgressSink progress, GError **error)
 {
@@ -105,7 +139,7 @@ bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, co
 	walk_init(&w, &op, to);
 	bool ok = walk(&w, &desc, error) && walk_unpack(&w, error) && fetch_all(&op, w.leaves, error);
 	g_clear_pointer(&op.progress, progress_free);
-	if (!ok)
+	if (!ok || (w.legacy_config && !convert_legacy(&op, &desc, error)))
 		return false;
 	g_autoptr(GPtrArray) images = store_images(&op, to, &desc, error);
 	if (images == NULL)

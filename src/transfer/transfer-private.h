@@ -78,6 +78,7 @@ typedef struct {
 	GPtrArray *found;    // images to unpack
 	GPtrArray *leaves;   // of Descriptor*: to fetch and no more
 	unsigned n_children; // selected so far
+	bool legacy_config;  // one is MEDIA_TYPE_OCTET_STREAM
 } Walk;
 void walk_init(Walk *w, Operation *op, const TransferImages *images);
 void walk_clear(Walk *w);

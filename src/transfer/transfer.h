@@ -49,6 +49,7 @@ typedef struct {
 	unsigned max_concurrent_downloads; // over all pulls; 0: 3
 	unsigned max_concurrent_uploads;   // 0: 3
 	HttpLimits http;                   // zero: defaults
+	bool pull_referrers;               // TransferImages.referrers for all
 	GPtrArray *verifiers; // of NamedVerifier*, asked before each pull; referenced. NULL: none
 } TransferConfig;
 typedef struct {
@@ -110,6 +111,7 @@ typedef struct {
 	bool snapshot_annotations;   // as UnpackPlatform.annotations, whatever the platform says
 	/* Manifests do not keep their layers: they are for the garbage collector once the lease has gone. */
 	bool discard_unpacked_layers;
+	bool referrers; // of a pull: signatures and the like come too, and stay as long as the image
 } TransferImages;
 
 bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, const TransferImages *to,

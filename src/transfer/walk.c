@@ -50,16 +50,34 @@ static void keep_configs(GPtrArray *children)
 			g_ptr_array_remove_index(children, i - 1);
 }
 
+/* What the registry knows to refer to the document, marked as such. Empty where nobody wants to know. */
+static GPtrArray *referrers_of(Operation *op, const TransferImages *images, const Descriptor *desc,
+                               GError **error)
+{
+	if (op->resolver == NULL || !(images->referrers || op->t->config.pull_referrers))
+		return descriptors_new();
+	GPtrArray *found = resolver_referrers(op->resolver, op->ctx.cancel, desc->digest, NULL, error);
+	for (guint i = 0; found != NULL && i < found->len; i++)
+		descriptor_annotate(found->pdata[i], ANNOTATION_MANIFEST_SUBJECT, desc->digest);
+	return found;
+}
+
 static GPtrArray *select_children(Operation *op, const TransferImages *images, const PlatformMatcher *matcher,
-                                  const Descriptor *desc, GError **error)
+                                  const Descriptor *desc, GPtrArray *referrers, GError **error)
 {
 	g_autofree char *data = NULL;
 	size_t len = 0;
 	if (!content_read_blob(op->t->config.content, &op->ctx, desc, MANIFEST_MAX, &data, &len, error))
 		return NULL;
 	g_autoptr(GPtrArray) children = manifest_children(desc, data, len, error);
-	if (children == NULL || !label_children(op, desc, children, error))
+	if (children == NULL)
 		return NULL;
+	guint own = children->len;
+	for (guint i = 0; i < referrers->len; i++)
+		g_ptr_array_add(children, descriptor_new_copy(referrers->pdata[i]));
+	if (!label_children(op, desc, children, error))
+		return NULL;
+	g_ptr_array_set_size(children, (gint)own);
 	if (!images->all_metadata)
 		descriptors_filter_platform(children, matcher);
 	else if (media_type_is_manifest(desc->media_type) && desc->platform != NULL &&
@@ -151,6 +169,8 @@ static void walk_manifest(Walk *w, const Descriptor *manifest, GPtrArray *childr
 	for (guint i = 0; i < children->len; i++) {
 		const Descriptor *child = children->pdata[i];
 		bool layer = is_layer(w, child->media_type);
+		w->legacy_config =
+		        w->legacy_config || g_strcmp0(child->media_type, MEDIA_TYPE_OCTET_STREAM) == 0;
 		if (w->wanted->len > 0 && config == NULL && is_config(w, child->media_type))
 			config = child;
 		else
@@ -169,6 +189,21 @@ static void walk_manifest(Walk *w, const Descriptor *manifest, GPtrArray *childr
 	g_ptr_array_add(w->found, f);
 }
 
+static bool walk_from(Walk *w, const Descriptor *desc, unsigned depth, GError **error);
+
+/* They are kept beside the image; none of them is unpacked. */
+static bool walk_referrers(Walk *w, GPtrArray *referrers, unsigned depth, GError **error)
+{
+	GPtrArray *wanted = w->wanted;
+	g_autoptr(GPtrArray) none = g_ptr_array_new();
+	w->wanted = none;
+	bool ok = true;
+	for (guint i = 0; ok && i < referrers->len; i++)
+		ok = walk_from(w, referrers->pdata[i], depth + 1, error);
+	w->wanted = wanted;
+	return ok;
+}
+
 static bool walk_from(Walk *w, const Descriptor *desc, unsigned depth, GError **error)
 {
 	Operation *op = w->op;
@@ -184,8 +219,11 @@ static bool walk_from(Walk *w, const Descriptor *desc, unsigned depth, GError **
 	g_auto(FetchResult) fetched = {0};
 	if (!fetch_content(op, desc, NULL, NULL, &fetched, error))
 		return false;
-	g_autoptr(GPtrArray) children = select_children(op, w->images, w->matcher, desc, error);
-	if (children == NULL)
+	g_autoptr(GPtrArray) referrers = referrers_of(op, w->images, desc, error);
+	if (referrers == NULL)
+		return error_prefix(error, "referrers of %s", desc->digest);
+	g_autoptr(GPtrArray) children = select_children(op, w->images, w->matcher, desc, referrers, error);
+	if (children == NULL || !walk_referrers(w, referrers, depth, error))
 		return false;
 	progress_children(op->progress, desc, children);
 	w->n_children += children->len;

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What refers to a manifest: signatures, attestations (upstream core/remotes/docker/referrers.go). */
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "oci/manifest.h"
+#include "oci/media-types.h"
+#include "remote/registry-error.h"
+#include "remote/resolver-private.h"
+#include "remote/url.h"
+#include <string.h>
+
+static bool ask(Request *req, Cancel *cancel, bool last_host, GPtrArray **ret, GError **error)
+{
+	request_header(req, "Accept", MEDIA_TYPE_OCI_INDEX ", */*");
+	g_autoptr(HttpResponse) resp = request_do(req, cancel, last_host, NULL, error);
+	if (resp == NULL)
+		return false;
+	if (http_status(resp) == 404) {
+		g_autofree char *url = url_redact(req->url);
+		return error_set_class(error, CTRD_ERR_NOT_FOUND, "content at %s not found", url);
+	}
+	if (http_status(resp) > 299)
+		return registry_error_response(resp, NULL, error);
+	g_autofree char *data = NULL;
+	size_t len = 0;
+	if (!http_body_all(resp, (size_t)REMOTE_MANIFEST_MAX, &data, &len, error))
+		return error_prefix(error, "referrers index");
+	g_autoptr(Index) index = index_parse(data, len, MEDIA_TYPE_OCI_INDEX, error);
+	if (index == NULL)
+		return error_prefix(error, "failed to decode referrers index");
+	*ret = g_ptr_array_ref(index->manifests);
+	return true;
+}
+
+/* Registries may filter, and need not. */
+static void keep_types(GPtrArray *referrers, const char *const *types)
+{
+	for (guint i = referrers->len; types != NULL && types[0] != NULL && i > 0; i--) {
+		const char *type = ((Descriptor *)referrers->pdata[i - 1])->artifact_type;
+		if (type == NULL || !g_strv_contains(types, type))
+			g_ptr_array_remove_index(referrers, i - 1);
+	}
+}
+
+static Request *api_request(Resolver *r, RegistryHost *host, const char *digest, const char *const *types)
+{
+	const char *const parts[] = {"referrers", digest, NULL};
+	Request *req = request_new(r, host, "GET", parts);
+	for (size_t i = 0; types != NULL && types[i] != NULL; i++) {
+		g_autofree char *escaped = url_query_escape(types[i]);
+		g_autofree char *query = g_strconcat("artifactType=", escaped, NULL);
+		g_autofree char *plain = req->url;
+		req->url = url_add_query(plain, query);
+	}
+	request_scope(req, r->scope_pull);
+	return req;
+}
+
+/* "sha256-<hex>": where clients put the list on registries that do not have the API. */
+static Request *tag_request(Resolver *r, RegistryHost *host, const char *digest)
+{
+	g_autofree char *tag = g_strdelimit(g_strdup(digest), ":", '-');
+	const char *const parts[] = {"manifests", tag, NULL};
+	Request *req = request_new(r, host, "GET", parts);
+	request_scope(req, r->scope_pull);
+	return req;
+}
+
+static GPtrArray *hosts_with(Resolver *r, unsigned capability)
+{
+	GPtrArray *hosts = g_ptr_array_new();
+	for (guint i = 0; i < r->hosts->len; i++)
+		if (((RegistryHost *)r->hosts->pdata[i])->capabilities & capability)
+			g_ptr_array_add(hosts, r->hosts->pdata[i]);
+	return hosts;
+}
+
+typedef struct {
+	Resolver *r;
+	Cancel *cancel;
+	const char *digest;
+	const char *const *types;
+	GPtrArray *found;
+	GError *first; // that was not "not found"
+} Search;
+
+/* Asks one host after the other. true: an answer, where found is still NULL: there are none. */
+static bool search(Search *s, GPtrArray *hosts, bool by_tag)
+{
+	for (guint i = 0; i < hosts->len; i++) {
+		RegistryHost *host = hosts->pdata[i];
+		g_autoptr(Request) req = by_tag ? tag_request(s->r, host, s->digest)
+		                                : api_request(s->r, host, s->digest, s->types);
+		g_autoptr(GError) e = NULL;
+		if (ask(req, s->cancel, i + 1 == hosts->len, &s->found, &e))
+			return true;
+		if (error_is(e, CTRD_ERR_NOT_FOUND)) {
+			if (by_tag) // nobody ever referred to it
+				return true;
+			continue;
+		}
+		log_debug("failed to fetch referrers", "host", host->host, "error", e->message, NULL);
+		if (s->first == NULL)
+			s->first = g_steal_pointer(&e);
+	}
+	return false;
+}
+
+GPtrArray *resolver_referrers(Resolver *r, Cancel *cancel, const char *digest, const char *const *types,
+                              GError **error)
+{
+	if (!digest_validate(digest, error))
+		return NULL;
+	g_autoptr(GPtrArray) hosts = hosts_with(r, REGISTRY_REFERRERS);
+	g_autoptr(GPtrArray) fallback =
+	        hosts->len > 0 ? g_ptr_array_ref(hosts) : hosts_with(r, REGISTRY_RESOLVE);
+	if (fallback->len == 0) {
+		error_set_class(error, CTRD_ERR_NOT_FOUND, "no referrers hosts");
+		return NULL;
+	}
+	Search s = {.r = r, .cancel = cancel, .digest = digest, .types = types};
+	bool answered = search(&s, hosts, false) || search(&s, fallback, true);
+	if (!answered) {
+		g_propagate_error(error, s.first);
+		return NULL;
+	}
+	g_clear_error(&s.first);
+	if (s.found == NULL)
+		return descriptors_new();
+	keep_types(s.found, types);
+	return s.found;
+}
