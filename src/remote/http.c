@@ -10,7 +10,7 @@
 #include "base/time.h"
 #include "base/util.h"
 #include "loop/lock.h"
-#include <arpa/inet.h>
+#include "remote/proxy.h"
 #include <curl/curl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -565,21 +565,11 @@ static bool transfer_run(HttpResponse *r, bool body)
 	}
 }
 
-/* Go asks for HTTP_PROXY too, and never uses a proxy for this machine itself. */
 static void set_proxy(CURL *easy, const char *url)
 {
-	g_autofree char *host = host_of(url);
-	char *colon = strrchr(host, ':');
-	if (colon != NULL && strchr(colon, ']') == NULL)
-		*colon = '\0';
-	struct in_addr addr;
-	bool loopback = g_str_equal(host, "localhost") || g_str_equal(host, "[::1]") ||
-	                (inet_pton(AF_INET, host, &addr) == 1 && (ntohl(addr.s_addr) >> 24) == 127);
-	if (loopback)
-		curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	else if (g_str_has_prefix(url, "http:") && getenv("http_proxy") == NULL &&
-	         getenv("HTTP_PROXY") != NULL)
-		curl_easy_setopt(easy, CURLOPT_PROXY, getenv("HTTP_PROXY"));
+	g_autofree char *proxy = proxy_for_url(url, (ProxyEnv)getenv);
+	curl_easy_setopt(easy, CURLOPT_PROXY, proxy); // "": none, whatever the environment says
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 }
 
 static void set_tls(CURL *easy, HttpTls *tls)
