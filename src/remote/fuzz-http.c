@@ -141,6 +141,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		ask(http, cancel);
 	else
 		resolve_or_fetch(http, cancel, what);
-	server_give(NULL, 0);
+	server_give((const uint8_t *)"", 0);
 	return 0;
 }

@@ -704,6 +704,12 @@ HttpResponse *http_do(HttpClient *client, const HttpRequest *req, Cancel *cancel
 	if (cancel != NULL)
 		r->cancel_id = cancel_on(cancel, on_cancel, r);
 	bool ok = transfer_run(r, false);
+	if (ok && !r->have_header) {
+		/* the connection ended in the middle of the header, which curl lets pass */
+		GError *e = NULL;
+		error_set(&e, CTRD_ERR_UNKNOWN, "unexpected EOF");
+		ok = response_fail(r, HTTP_CLOSED, e);
+	}
 	/* once there is a header it is an answer; what went wrong after it is for http_body to tell */
 	if (!ok && (!r->have_header || r->failure != NULL)) {
 		response_error(r, true, ret_failure, error);

@@ -14,7 +14,8 @@
 #include <string.h>
 
 enum {
-	UPLOADS_MAX = 5, // of one blob, where they break
+	UPLOADS_MAX = 5,  // of one blob, where they break
+	TIMEOUTS_MAX = 2, // of them: they take long enough
 };
 
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
 	PushSource source;
 	void *data;
 	bool exists;
+	unsigned timeouts; // so far
 } Push;
 
 static Request *push_request(Push *p, const char *method, const char *const *parts)
@@ -211,9 +213,12 @@ static bool check_stored(Push *p, HttpResponse *resp, GError **error)
 	return true;
 }
 
-static bool is_broken(HttpFailure failure)
+/* Is another try worth it? */
+static bool is_broken(Push *p, HttpFailure failure)
 {
-	return failure == HTTP_CLOSED || failure == HTTP_TIMEOUT || failure == HTTP_CONNECT;
+	p->timeouts += failure == HTTP_TIMEOUT;
+	return failure == HTTP_CLOSED || failure == HTTP_CONNECT ||
+	       (failure == HTTP_TIMEOUT && p->timeouts < TIMEOUTS_MAX);
 }
 
 /* ret_broken: the connection ended before there was an answer. */
@@ -224,7 +229,7 @@ static bool send_content(Push *p, Request *req, bool *ret_broken, GError **error
 	req->body_size = p->desc->size;
 	HttpFailure failure = HTTP_OK;
 	g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, &failure, error);
-	*ret_broken = resp == NULL && is_broken(failure);
+	*ret_broken = resp == NULL && is_broken(p, failure);
 	return resp != NULL && check_stored(p, resp, error);
 }
 
@@ -269,7 +274,7 @@ static bool patch_rest(Push *p, Upload *u, bool *ret_broken, GError **error)
 		request_header(req, "Content-Type", "application/octet-stream");
 		request_header(req, "Content-Range", range);
 		g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, &failure, error);
-		*ret_broken = resp == NULL && is_broken(failure);
+		*ret_broken = resp == NULL && is_broken(p, failure);
 		if (resp == NULL)
 			return false;
 		if (http_status(resp) > 299)
@@ -280,7 +285,7 @@ static bool patch_rest(Push *p, Upload *u, bool *ret_broken, GError **error)
 	g_autofree char *url = finish_url(p, u);
 	g_autoptr(Request) req = upload_request(p, u, "PUT", url);
 	g_autoptr(HttpResponse) resp = request_do(req, p->cancel, true, &failure, error);
-	*ret_broken = resp == NULL && is_broken(failure);
+	*ret_broken = resp == NULL && is_broken(p, failure);
 	return resp != NULL && check_stored(p, resp, error);
 }
 

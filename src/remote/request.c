@@ -11,6 +11,7 @@
 
 enum {
 	ATTEMPTS_MAX = 5,
+	TIMEOUTS_MAX = 2, // of them: they take long enough
 	REDIRECTS_MAX = 10,
 	RETRY_AFTER_MAX = 30, // seconds
 };
@@ -274,7 +275,7 @@ HttpResponse *request_do(Request *req, Cancel *cancel, bool last_host, HttpFailu
                          GError **error)
 {
 	Send s = {.req = req, .cancel = cancel};
-	int previous_status = 0;
+	int previous_status = 0, timeouts = 0;
 	req->denied = false;
 	for (int attempt = 0;; attempt++) {
 		g_autoptr(GError) e = NULL;
@@ -289,7 +290,9 @@ HttpResponse *request_do(Request *req, Cancel *cancel, bool last_host, HttpFailu
 				fall_back(req);
 				continue;
 			}
-			bool transient = s.failure == HTTP_TIMEOUT || s.failure == HTTP_CLOSED;
+			timeouts += s.failure == HTTP_TIMEOUT;
+			bool transient = s.failure == HTTP_CLOSED ||
+			                 (s.failure == HTTP_TIMEOUT && timeouts < TIMEOUTS_MAX);
 			if (more && last_host && transient && req->body == NULL) {
 				if (!cancel_sleep(cancel, (50 * NS_PER_MS) << attempt, error))
 					return NULL;

@@ -533,7 +533,10 @@ bool resolver_fetch(Resolver *r, Cancel *cancel, const Descriptor *desc, int64_t
 		f.stalled = false;
 		int64_t before = f.offset;
 		ok = fetch_try(&f, &again, &e);
-		stalled = f.offset > before && !f.stalled ? 0 : stalled + 1;
+		if (f.stalled)
+			stalled += 2; // that takes long enough
+		else
+			stalled = f.offset > before ? 0 : stalled + 1;
 		if (!ok && again && desc->size > 0 && f.offset == desc->size) {
 			ok = true; // broken after the last byte
 		} else if (!ok && (!again || stalled > STALLED_MAX)) {

@@ -18,7 +18,10 @@ static void serve(TestRequest *r, void *data)
 		test_reply_text(r, 200, "X-A: 1\r\nx-a: 2\r\n", "hello");
 	else if (g_str_equal(r->path, "/nothing"))
 		r->close = true;
-	else if (g_str_equal(r->path, "/cut")) {
+	else if (g_str_equal(r->path, "/half-header")) {
+		test_raw_text(r, "HTTP/1.1 200 OK\r\nContent-Le");
+		r->close = true;
+	} else if (g_str_equal(r->path, "/cut")) {
 		test_raw_text(r, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
 		r->close = true;
 	} else if (g_str_equal(r->path, "/garbage")) {
@@ -126,6 +129,7 @@ static void test_failures(void)
 	HttpLimits limits = {.response_timeout_ns = 200 * NS_PER_MS};
 	g_autoptr(HttpClient) c = http_client_new(&limits);
 	fails(c, s, "/nothing", HTTP_CLOSED, "EOF");
+	fails(c, s, "/half-header", HTTP_CLOSED, "unexpected EOF");
 	fails(c, s, "/mute", HTTP_TIMEOUT, "net/http: timeout awaiting response headers");
 	g_autoptr(GError) error = NULL;
 	HttpFailure failure = HTTP_OK;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Registries that break, hang and lie, each through the daemon.
 # bats file_tags=once
+# CTRD_SOAK=1 tries more of what hangs.
 load lib
 extra_config='[timeouts]
 "io.containerd.timeout.registry.dial" = "1s"
@@ -125,23 +126,58 @@ denied: not for you"
 	[ "$(ctr snapshots ls | wc -l)" -eq 1 ]
 }
 
-@test "a registry that hangs at each step" {
-	local step
-	for step in 'HEAD . hang' 'HEAD . hang-header' 'GET /manifests/ hang' 'GET /manifests/ hang-body' \
-		'GET /blobs/ hang' 'GET /blobs/ hang-header' 'GET /blobs/ hang-body' 'GET /blobs/ trickle'; do
-		faults "0 $step"
-		pull >"$dir/out" 2>&1 3>&- &
-		# the daemon serves others meanwhile
-		ctr version >/dev/null
-		ctr images ls -q
-		status=0
-		wait $! || status=$?
-		[ "$status" -eq 1 ]
-		grep -e "timeout awaiting response headers" -e "no progress: .* bytes in 1s" "$dir/out"
-		[ -z "$(ctr leases ls -q)" ]
+# $1 hangs, so what is left fails, while the daemon serves others.
+hangs() {
+	faults "0 $1"
+	shift
+	"$@" >"$dir/out" 2>&1 3>&- &
+	ctr version >/dev/null
+	ctr images ls -q >/dev/null
+	status=0
+	wait $! || status=$?
+	cat "$dir/out"
+	[ "$status" -eq 1 ]
+	grep -e "timeout awaiting response headers" -e "no progress: .* bytes in 1s" "$dir/out"
+	[ -z "$(ctr leases ls -q)" ]
+}
+
+@test "a registry that hangs at each step of a pull" {
+	local step steps=('HEAD . hang' 'GET /manifests/ hang-body' 'GET /blobs/ trickle')
+	[ -z "${CTRD_SOAK:-}" ] || steps+=('HEAD . hang-header' 'GET /manifests/ hang' 'GET /blobs/ hang' 'GET /blobs/ hang-header' 'GET /blobs/ hang-body')
+	for step in "${steps[@]}"; do
+		hangs "$step" pull
 		forget
 		assert_nothing_left
 	done
 	faults
 	succeeds
+}
+
+@test "a registry that hangs at each step of a push" {
+	local step steps=('POST . hang' 'PUT /blobs/ hang-body')
+	[ -z "${CTRD_SOAK:-}" ] || steps+=('HEAD /blobs/ hang' 'PUT /blobs/ hang' 'PUT /manifests/ hang')
+	pull
+	rm "$dir"/faulty/blobs/sha256/*
+	for step in "${steps[@]}"; do
+		hangs "$step" ctr images push --plain-http "$host/a/b:new" "$host/a/b:1"
+		assert_nothing_left
+	done
+	faults
+	ctr images push --plain-http "$host/a/b:new" "$host/a/b:1"
+}
+
+@test "a registry that accepts and says nothing" {
+	python3 -c 'import socket, sys, time
+s = socket.create_server(("127.0.0.1", 0))
+open(sys.argv[1], "w").write(str(s.getsockname()[1]))
+time.sleep(60)' "$dir/mute" 3>&- &
+	local mute=$!
+	while [ ! -s "$dir/mute" ]; do sleep 0.05; done
+	# in the TLS handshake, then in plain HTTP
+	run ctr images pull "127.0.0.1:$(cat "$dir/mute")/a:1"
+	kill $mute
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ $output == *"i/o timeout"* || $output == *"TLS handshake timeout"* || $output == *"timeout awaiting response headers"* ]]
+	assert_nothing_left
 }
