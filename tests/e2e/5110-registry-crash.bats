@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
+# bats file_tags=once
 # The daemon is killed in the middle of pulls, the power goes, the disk is full or read-only. CTRD_SOAK=50 is how many times.
 load lib
 setup() {

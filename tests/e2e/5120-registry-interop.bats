@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
+# bats file_tags=once
 # What others read of us and we of them: skopeo, umoci, Debian's ctr; registries and archives.
 load lib
 setup() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
+# bats file_tags=once
 # Verifiers that are asked before a pull, and signatures that come with it.
 load lib
 setup() {
