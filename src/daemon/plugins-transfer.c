@@ -91,6 +91,9 @@ static GPtrArray *image_verifiers(PluginInit *init)
 /* ---- transfer ---- */
 
 #define DEFAULT_SNAPSHOTTER "overlayfs"
+enum {
+	CONCURRENCY_MAX = 64,
+};
 
 /* Unless check_platform_supported, images of other architectures are unpacked too, as upstream. */
 static UnpackPlatform *add_unpack(PluginInit *init, GPtrArray *platforms, const Platform *platform,
@@ -116,18 +119,25 @@ static bool add_configured(PluginInit *init, const Metadata *m, TomlValue *list,
 		const char *name = conf_string(entry, "snapshotter"),
 		           *differ_id = conf_string(entry, "differ");
 		g_auto(Platform) platform = {0};
-		if (!platform_parse(conf_string(entry, "platform"), &platform, error))
-			return error_prefix(error, "%s: invalid platform", conf_string(entry, "platform"));
+		if (!platform_parse(conf_string(entry, "platform"), &platform, NULL))
+			return error_set(error, CTRD_ERR_UNKNOWN,
+			                 PLUGIN_TRANSFER ": platform configuration %s invalid",
+			                 conf_string(entry, "platform"));
+		bool optional = conf_bool(entry, "optional");
 		Snapshotter *snapshotter = g_hash_table_lookup(m->snapshotters, name);
+		if (snapshotter == NULL && optional)
+			continue;
+		if (snapshotter == NULL)
+			return error_set_class(error, CTRD_ERR_NOT_FOUND, "snapshotter %s not found",
+			                       Q(name));
+		g_autoptr(GError) e = NULL;
 		Differ *differ =
-		        plugin_get_by_id(init, PLUGIN_DIFF, *differ_id != '\0' ? differ_id : "walking", NULL);
-		if (snapshotter == NULL || differ == NULL) {
-			if (conf_bool(entry, "optional"))
-				continue;
-			return error_set_class(error, CTRD_ERR_INVALID_ARGUMENT,
-			                       "unpack_config: %s %s is not loaded",
-			                       snapshotter == NULL ? "snapshotter" : "differ",
-			                       snapshotter == NULL ? Q(name) : Q(differ_id));
+		        plugin_get_by_id(init, PLUGIN_DIFF, *differ_id != '\0' ? differ_id : "walking", &e);
+		if (differ == NULL && optional)
+			continue;
+		if (differ == NULL) {
+			g_propagate_error(error, g_steal_pointer(&e));
+			return error_prefix(error, "failed to get instance for diff plugin %s", Q(differ_id));
 		}
 		UnpackPlatform *up = add_unpack(init, platforms, &platform, snapshotter, differ);
 		const char *config_type = conf_string(entry, "config_type");
@@ -168,6 +178,13 @@ static int64_t registry_timeout(PluginInit *init, const char *what)
 	return value != NULL ? MAX(plugin_timeout(init, key), 0) : 0;
 }
 
+/* 0 is no limit. */
+static unsigned concurrency(const TomlValue *config, const char *key)
+{
+	int64_t n = conf_int(config, key);
+	return n <= 0 ? CONCURRENCY_MAX : (unsigned)MIN(n, CONCURRENCY_MAX);
+}
+
 static bool transfer_init(PluginInit *init, void **ret, GError **error)
 {
 	TomlValue *config = plugin_config(init);
@@ -187,10 +204,8 @@ static bool transfer_init(PluginInit *init, void **ret, GError **error)
 	        .verifiers = verifiers,
 	        .pull_referrers = conf_bool(config, "pull_referrers"),
 	        .default_snapshotter = DEFAULT_SNAPSHOTTER,
-	        .max_concurrent_downloads =
-	                (unsigned)CLAMP(conf_int(config, "max_concurrent_downloads"), 0, 1024),
-	        .max_concurrent_uploads =
-	                (unsigned)CLAMP(conf_int(config, "max_concurrent_uploaded_layers"), 0, 1024),
+	        .max_concurrent_downloads = concurrency(config, "max_concurrent_downloads"),
+	        .max_concurrent_uploads = concurrency(config, "max_concurrent_uploaded_layers"),
 	        .http =
 	                {
 	                        .dial_timeout_ns = registry_timeout(init, "dial"),

@@ -138,6 +138,21 @@ static bool upload_all(Push *p, GPtrArray *list, GError **error)
 	                    error);
 }
 
+/* A registry says no more than that of an index whose images it does not have. */
+static bool upload_index(Push *p, const Descriptor *index, GError **error)
+{
+	g_autoptr(GError) e = NULL;
+	if (upload(p, index, &e))
+		return true;
+	if (strstr(e->message, "400 Bad Request") != NULL)
+		error_prefix(
+		        &e,
+		        "manifest list/index references to blobs and/or manifests are missing in your target "
+		        "registry");
+	g_propagate_error(error, g_steal_pointer(&e));
+	return false;
+}
+
 bool transfer_push(Transfer *t, const Ctx *ctx, const TransferImages *from, const TransferRegistry *to,
                    TransferProgressSink progress, GError **error)
 {
@@ -171,7 +186,7 @@ bool transfer_push(Transfer *t, const Ctx *ctx, const TransferImages *from, cons
 	bool ok = collect(&p, &image->target, 0, error) && upload_all(&p, p.blobs, error) &&
 	          upload_all(&p, p.manifests, error);
 	for (guint i = p.indexes->len; ok && i > 0; i--)
-		ok = upload(&p, p.indexes->pdata[i - 1], error);
+		ok = upload_index(&p, p.indexes->pdata[i - 1], error);
 	g_clear_pointer(&op.progress, progress_free);
 	if (!ok)
 		return false;

@@ -383,6 +383,43 @@ static void test_discard(void)
 	g_assert_null(strmap_get(info->labels, "containerd.io/gc.ref.content.l.0"));
 }
 
+/* ---- Old Docker ---- */
+
+static void test_legacy_config(void)
+{
+	g_autoptr(World) w = world_new();
+	g_auto(Descriptor) good = {0};
+	world_image(w, "amd64", two, COMPRESSION_GZIP, &good);
+	g_autoptr(Manifest) m = manifest_of(w, &good);
+	g_free(m->config.media_type);
+	m->config.media_type = g_strdup(MEDIA_TYPE_OCTET_STREAM);
+	g_free(m->media_type);
+	m->media_type = g_strdup(MEDIA_TYPE_DOCKER_MANIFEST);
+	g_autoptr(JsonObject) json = manifest_to_json(m);
+	char *text = json_to_text(json);
+	g_autoptr(GBytes) bytes = g_bytes_new_take(text, strlen(text));
+	g_autofree char *digest = world_put(w, MEDIA_TYPE_DOCKER_MANIFEST, bytes);
+	world_tag(w, "x", digest);
+	g_autoptr(GError) error = NULL;
+	world_pull(w, "x", NULL, NULL, &error);
+	g_assert_no_error(error);
+	g_autofree char *ref = world_ref(w, "x");
+	g_autoptr(Image) image = images_get(w->db, &w->ctx, ref, &error);
+	g_assert_no_error(error);
+	g_assert_cmpstr(image->target.digest, !=, digest);
+	g_autofree char *data = NULL;
+	size_t len = 0;
+	g_assert_true(
+	        content_read_blob(w->content, &w->ctx, &image->target, MANIFEST_MAX, &data, &len, &error));
+	g_autoptr(Manifest) converted = manifest_parse(data, len, image->target.media_type, &error);
+	g_assert_no_error(error);
+	g_assert_cmpstr(converted->config.media_type, ==, MEDIA_TYPE_DOCKER_CONFIG);
+	g_assert_cmpstr(converted->config.digest, ==, m->config.digest);
+	g_autoptr(ContentInfo) info = content_info(w->content, &w->ctx, image->target.digest, &error);
+	g_assert_cmpstr(strmap_get(info->labels, "containerd.io/gc.ref.content.config"), ==,
+	                m->config.digest);
+}
+
 int main(int argc, char **argv)
 {
 	test_private_ns();
@@ -394,5 +431,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/mirror/liar", test_liar);
 	g_test_add_func("/snapshotter/remote", test_remote);
 	g_test_add_func("/layers/discard", test_discard);
+	g_test_add_func("/manifest/legacy-config", test_legacy_config);
 	return g_test_run();
 }
