@@ -6,7 +6,8 @@
 #   CTRD_RUNTIME      runc (default) or crun
 #   CTRD_SNAPSHOTTER  overlayfs (default) or native
 #
-# A test file may set extra_config, which daemon_start appends to the configuration.
+# A test file may set extra_config, which daemon_start appends to the configuration, and shared_mounts, for a daemon without a mount
+# namespace of its own (only runc runs there).
 
 ours=$CTRD_BUILD/bin
 daemon_dir=${CTRD_DAEMON_DIR:-$ours}
@@ -31,11 +32,15 @@ daemon_start() {
 		level = "debug"
 	TOML
 	[ -z "${extra_config:-}" ] || echo "$extra_config" >>"$dir/config.toml"
-	# crun refuses a hybrid cgroup hierarchy: hide its second half from this daemon
-	unshare -m --propagation private sh -c '
-		umount /sys/fs/cgroup/unified 2>/dev/null && mount -t tmpfs tmpfs /sys/fs/cgroup/unified
-		PATH=$1:$PATH
-		exec "$1/containerd" --config "$2"' sh "$daemon_dir" "$dir/config.toml" >>"$dir/log" 2>&1 3>&- &
+	if [ -n "${shared_mounts:-}" ]; then
+		PATH=$daemon_dir:$PATH "$daemon_dir/containerd" --config "$dir/config.toml" >>"$dir/log" 2>&1 3>&- &
+	else
+		# crun refuses a hybrid cgroup hierarchy: hide its second half from this daemon
+		unshare -m --propagation private sh -c '
+			umount /sys/fs/cgroup/unified 2>/dev/null && mount -t tmpfs tmpfs /sys/fs/cgroup/unified
+			PATH=$1:$PATH
+			exec "$1/containerd" --config "$2"' sh "$daemon_dir" "$dir/config.toml" >>"$dir/log" 2>&1 3>&- &
+	fi
 	daemon=$!
 	echo "$daemon" >"$dir/pid"
 	local i
