@@ -71,8 +71,11 @@ void early_sync_root(EarlySync *s, const char *root)
 	LOCK_SCOPE(&s->lock);
 	if (s->started)
 		return;
-	if (s->fd < 0)
+	if (s->fd < 0) {
 		s->fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (s->fd < 0)
+			s->failed = errno; // what cannot be synced is not committed
+	}
 	if (s->root == NULL)
 		s->root = g_strdup(root);
 	s->started = s->fd >= 0 && thread_start(&s->thread, "early-sync", 64 * 1024, sync_thread, s) == 0;
