@@ -50,6 +50,23 @@ void ctr_set_lease(Cli *cli, const char *lease)
 	ctr.lease = g_strdup(lease);
 }
 
+bool ctr_lease_hold(Cli *cli, GError **error)
+{
+	g_autofree char *lease = NULL;
+	g_autoptr(GHashTable) none = strmap_new();
+	if (!ctr_lease_create(cli, "", 24 * 3600 * NS_PER_SEC, none, &lease, error))
+		return false;
+	ctr_set_lease(cli, lease);
+	return true;
+}
+
+void ctr_lease_release(Cli *cli)
+{
+	g_autofree char *lease = g_steal_pointer(&ctr.lease);
+	if (lease != NULL)
+		ctr_lease_delete(cli, lease, false, NULL);
+}
+
 RpcCallOptions ctr_call_options(Cli *cli)
 {
 	return (RpcCallOptions){.ns = ctr_ns(cli), .lease = ctr.lease, .cancel = ctr_cancel(cli)};

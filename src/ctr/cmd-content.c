@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/digest.h"
+#include "base/fs.h"
+#include "base/process.h"
+#include "ctr/blob.h"
 #include "ctr/image.h"
+#include "ctr/images.h"
 #include "ctr/util.h"
 #include "services/content/v1/content.pb-c.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SERVICE &containerd__services__content__v1__content__descriptor
@@ -222,44 +228,19 @@ static bool label_run(Cli *cli, GError **error)
 
 /* ---- ingest ---- */
 
-static bool exchange(RpcStream *stream, const Containerd__Services__Content__V1__WriteContentRequest *req,
-                     int64_t *ret_offset, GError **error)
+/* stdin as the ingest's data, then the commit. */
+static bool ingest(CtrBlob *blob, GError **error)
 {
-	autopb Containerd__Services__Content__V1__WriteContentResponse *resp = NULL;
-	if (!rpc_stream_send(stream, req, error) || !rpc_stream_recv(stream, &resp, error))
-		return false;
-	if (resp == NULL)
-		return error_set(error, CTRD_ERR_UNKNOWN, "the server ended the write early");
-	*ret_offset = resp->offset;
-	return true;
-}
-
-/* stdin as the ingest's data, then the commit; what an earlier try left is written over. */
-static bool ingest(Cli *cli, RpcStream *stream, GError **error)
-{
-	Containerd__Services__Content__V1__WriteContentRequest req =
-	        CONTAINERD__SERVICES__CONTENT__V1__WRITE_CONTENT_REQUEST__INIT;
 	g_autofree uint8_t *buf = g_malloc(INGEST_CHUNK);
-	int64_t offset = 0;
-	req.ref = cli_arg(cli, 0);
-	req.total = cli_int(cli, "expected-size");
-	req.expected = cli_string(cli, "expected-digest");
-	req.action = CONTAINERD__SERVICES__CONTENT__V1__WRITE_ACTION__WRITE;
 	for (;;) {
 		ssize_t n = RETRY_EINTR(read(STDIN_FILENO, buf, INGEST_CHUNK));
 		if (n < 0)
 			return error_set_errno(error, errno, "read stdin");
 		if (n == 0)
-			break;
-		req.data = (ProtobufCBinaryData){(size_t)n, buf};
-		req.offset = offset;
-		if (!exchange(stream, &req, &offset, error))
+			return ctr_blob_commit(blob, NULL, error);
+		if (!ctr_blob_write(blob, buf, (size_t)n, error))
 			return false;
 	}
-	req.action = CONTAINERD__SERVICES__CONTENT__V1__WRITE_ACTION__COMMIT;
-	req.data = (ProtobufCBinaryData){0};
-	req.offset = offset;
-	return exchange(stream, &req, &offset, error);
 }
 
 static bool ingest_run(Cli *cli, GError **error)
@@ -269,11 +250,12 @@ static bool ingest_run(Cli *cli, GError **error)
 		return false;
 	if (*cli_arg(cli, 0) == '\0')
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "must specify a transaction reference");
-	g_autoptr(RpcStream) stream = ctr_stream(cli, SERVICE, "Write", RPC_BIDI_STREAM, NULL, error);
+	g_autoptr(CtrBlob) blob =
+	        ctr_blob_new(cli, cli_arg(cli, 0), cli_int(cli, "expected-size"), expected, error);
 	g_autoptr(GError) failed = NULL;
-	if (stream == NULL)
+	if (blob == NULL)
 		return false;
-	if (ingest(cli, stream, &failed) || error_is(failed, CTRD_ERR_ALREADY_EXISTS))
+	if (ingest(blob, &failed) || error_is(failed, CTRD_ERR_ALREADY_EXISTS))
 		return true;
 	/* what the server refused, as upstream's client says it; a stdin that cannot be read says so itself
 	 */
@@ -281,6 +263,75 @@ static bool ingest_run(Cli *cli, GError **error)
 		g_prefix_error(&failed, "failed commit on ref %s: commit failed: ", Q(cli_arg(cli, 0)));
 	g_propagate_error(error, g_steal_pointer(&failed));
 	return false;
+}
+
+/* ---- edit ---- */
+
+/* The editor, by the shell, on the terminal that we have. */
+static bool run_editor(const char *editor, const char *path, GError **error)
+{
+	g_autofree char *command = g_strdup_printf("%s %s", editor, path);
+	const char *argv[] = {"sh", "-c", command, NULL};
+	pid_t pid = process_spawn(argv, NULL, NULL, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, false, error);
+	int status = 0;
+	if (pid < 0)
+		return false;
+	if (RETRY_EINTR(waitpid(pid, &status, 0)) < 0)
+		return error_set_errno(error, errno, "wait for the editor");
+	if (status == 0)
+		return true;
+	g_autofree char *text = process_status_text(status);
+	return error_set(error, CTRD_ERR_UNKNOWN, "%s", text);
+}
+
+/* The editor may have put a new file in the place of ours: it is opened again. */
+static bool put_edited(Cli *cli, const char *path, GError **error)
+{
+	g_autofree char *ref = g_strconcat("edit-", cli_arg(cli, 0), NULL);
+	g_autofree uint8_t *buf = g_malloc(INGEST_CHUNK);
+	autofd fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set_errno(error, errno, "open %s", path);
+	g_autoptr(CtrBlob) blob = ctr_blob_new(cli, ref, 0, "", error);
+	if (blob == NULL)
+		return false;
+	for (;;) {
+		ssize_t n = RETRY_EINTR(read(fd, buf, INGEST_CHUNK));
+		if (n < 0)
+			return error_set_errno(error, errno, "read %s", path);
+		if (n == 0)
+			break;
+		if (!ctr_blob_write(blob, buf, (size_t)n, error))
+			return false;
+	}
+	if (!ctr_blob_commit(blob, NULL, error))
+		return error_prefix(error, "commit failed");
+	g_autofree char *digest = ctr_blob_digest(blob);
+	puts(digest);
+	return true;
+}
+
+static bool edit_run(Cli *cli, GError **error)
+{
+	const char *editor = cli_string(cli, "editor");
+	if (*cli_string(cli, "validate") != '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "validating the edit result not supported");
+	if (!need_digest(cli, error))
+		return false;
+	if (*editor == '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "editor is required");
+	g_autofree char *path = g_build_filename(
+	        g_getenv("XDG_RUNTIME_DIR") != NULL ? g_getenv("XDG_RUNTIME_DIR") : g_get_tmp_dir(),
+	        "edit-XXXXXX", NULL);
+	int fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_set_errno(error, errno, "open %s", path);
+	bool ok = ctr_blob_copy(cli, cli_arg(cli, 0), fd, error);
+	close(fd);
+	ok = ok && run_editor(editor, path, error) && put_edited(cli, path, error);
+	unlink(path);
+	return ok;
 }
 
 /* ---- prune ---- */
@@ -333,6 +384,11 @@ static bool prune_references_run(Cli *cli, GError **error)
 	return ctr_lease_create(cli, "", 0, none, &lease, error) && ctr_lease_delete(cli, lease, true, error);
 }
 
+static const CliFlag edit_flags[] = {
+        {"validate", FLAG_STRING, "Validate the result against a format (json, mediatype, etc.)"},
+        {"editor", FLAG_STRING, "Select editor (vim, emacs, etc.)", .env = "EDITOR"},
+        {0},
+};
 static const CliFlag ingest_flags[] = {
         {"expected-size", FLAG_INT, "Validate against provided size", .value = "0"},
         {"expected-digest", FLAG_STRING, "Verify content against expected digest"},
@@ -356,6 +412,13 @@ static const CliCommand delete_ = {
         .usage = "Permanently delete one or more blobs",
         .arguments = "[<digest>, ...]",
         .run = delete_run,
+};
+static const CliCommand edit = {
+        .name = "edit",
+        .usage = "Edit a blob and return a new digest",
+        .arguments = "[flags] <digest>",
+        .flags = {edit_flags},
+        .run = edit_run,
 };
 static const CliCommand get = {
         .name = "get",
@@ -396,7 +459,21 @@ static const CliCommand prune = {
         .usage = "Prunes content from the content store",
         .commands = prune_commands,
 };
-static const CliCommand *const commands[] = {&active, &delete_, &get, &ingest_, &list, &label, &prune, NULL};
+static const CliCommand *const commands[] = {
+        &active,
+        &delete_,
+        &edit,
+        &ctr_content_fetch,
+        &ctr_content_fetch_object,
+        &ctr_content_fetch_blob,
+        &get,
+        &ingest_,
+        &list,
+        &ctr_content_push_object,
+        &label,
+        &prune,
+        NULL,
+};
 const CliCommand cmd_content = {
         .name = "content",
         .usage = "Manage content",

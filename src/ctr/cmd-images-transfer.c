@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* ctr images pull, push, import, export, tag: through the daemon's Transfer service, as upstream 2.x without
  * --local. */
+#include "base/time.h"
+#include "ctr/image.h"
 #include "ctr/images.h"
 #include "ctr/progress.h"
 #include "ctr/snapshots.h"
@@ -125,6 +127,16 @@ static bool refuse(Cli *cli, const char *const *flags, GError **error)
 	return true;
 }
 
+static bool need_local(Cli *cli, const char *const *flags, GError **error)
+{
+	for (; !cli_bool(cli, "local") && *flags != NULL; flags++) {
+		if (cli_is_set(cli, *flags))
+			return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+			                 "\"--%s\" requires \"--local\" flag", *flags);
+	}
+	return true;
+}
+
 typedef struct {
 	PbRegistry registry;
 	Containerd__Types__Transfer__RegistryResolver resolver;
@@ -175,25 +187,16 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Registry, registry_end)
 
 /* ---- pull, push ---- */
 
-static const char *const local_only[] = {"local", "skip-verify", "tlscacert", "tlscert", "tlskey", NULL};
+static const char *const local_only[] = {"skip-verify", "tlscacert", "tlscert", "tlskey", NULL};
 
-static bool pull_run(Cli *cli, GError **error)
+/* The image's content into the store, under its name; snapshotter NULL: nothing is unpacked. */
+static bool pull(Cli *cli, const char *ref, const Platforms *platforms, const char *snapshotter,
+                 GError **error)
 {
-	const char *ref = cli_arg(cli, 0);
-	bool all = cli_bool(cli, "all-platforms");
-	if (*ref == '\0')
-		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
-		                 "please provide an image reference to pull");
-	if (all && *cli_strings(cli, "platform") != NULL)
-		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
-		                 "cannot specify both --platform and --all-platforms");
-	g_auto(Platforms) platforms = {0};
 	g_auto(Registry) registry = {0};
-	if (!refuse(cli, local_only, error) ||
-	    !platforms_of(cli_strings(cli, "platform"), !all, &platforms, error) ||
-	    !registry_begin(cli, ref, &registry, error))
+	if (!registry_begin(cli, ref, &registry, error))
 		return false;
-	g_autoptr(GPtrArray) unpacks = unpacks_of(&platforms, cli_string(cli, "snapshotter"));
+	g_autoptr(GPtrArray) unpacks = unpacks_of(platforms, snapshotter);
 	g_autoptr(GHashTable) labels = label_words(cli_strings(cli, "label"));
 	g_autoptr(GPtrArray) entries =
 	        label_entries(labels, &containerd__types__transfer__image_store__labels_entry__descriptor);
@@ -201,12 +204,102 @@ static bool pull_run(Cli *cli, GError **error)
 	store.name = ref;
 	store.labels = (void *)entries->pdata;
 	store.n_labels = entries->len;
-	store.platforms = (void *)platforms.messages->pdata;
-	store.n_platforms = platforms.messages->len;
+	store.platforms = (void *)platforms->messages->pdata;
+	store.n_platforms = platforms->messages->len;
 	store.all_metadata = !cli_bool(cli, "skip-metadata");
-	store.unpacks = (void *)unpacks->pdata;
-	store.n_unpacks = unpacks->len;
+	store.unpacks = snapshotter != NULL ? (void *)unpacks->pdata : NULL;
+	store.n_unpacks = snapshotter != NULL ? unpacks->len : 0;
 	return transfer(cli, &registry.registry, &store, stdout, error);
+}
+
+/* --local: the daemon fetches, and each platform is unpacked by calls of ours, as upstream's client does it.
+ */
+static bool unpack_local(Cli *cli, const char *ref, GPtrArray *names, GError **error)
+{
+	autopb Containerd__Services__Images__V1__GetImageResponse *image = NULL;
+	if (!ctr_image_get(cli, ref, &image, error))
+		return false;
+	g_autoptr(Descriptor) target = ctr_image_target(image->image);
+	int64_t begun = time_mono();
+	for (guint i = 0; i < names->len; i++) {
+		g_auto(Platform) platform = {0};
+		g_autofree char *id = NULL;
+		bool unpacked = false;
+		printf("unpacking %s %s...\n", (char *)names->pdata[i], target->digest);
+		fflush(stdout);
+		if (!platform_parse(names->pdata[i], &platform, error))
+			return false;
+		g_autoptr(PlatformMatcher) matcher = platform_matcher_only(&platform);
+		g_autoptr(Manifest) m = ctr_manifest(cli, target, matcher, error);
+		if (m == NULL ||
+		    !ctr_image_unpack(cli, m, ctr_snapshotter(cli), cli_bool(cli, "sync-fs"), error) ||
+		    !ctr_image_unpacked(cli, m, ctr_snapshotter(cli), &unpacked, &id, error))
+			return false;
+		if (cli_bool(cli, "print-chainid"))
+			printf("image chain ID: %s\n", id);
+	}
+	printf("done: %.3fs\t\n", (double)(time_mono() - begun) / (double)NS_PER_SEC);
+	return true;
+}
+
+static bool pull_and_unpack(Cli *cli, const char *ref, const Platforms *platforms, GError **error)
+{
+	if (!pull(cli, ref, platforms, NULL, error))
+		return false;
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	for (guint i = 0; i < platforms->platforms->len; i++)
+		g_ptr_array_add(names, platform_format(platforms->platforms->pdata[i]));
+	if (names->len > 0)
+		return unpack_local(cli, ref, names, error);
+	autopb Containerd__Services__Images__V1__GetImageResponse *image = NULL;
+	if (!ctr_image_get(cli, ref, &image, error))
+		return false;
+	g_autoptr(Descriptor) target = ctr_image_target(image->image);
+	g_autoptr(GPtrArray) all = ctr_image_platforms(cli, target, error);
+	if (all == NULL)
+		return error_prefix(error, "unable to resolve image platforms");
+	return unpack_local(cli, ref, all, error);
+}
+
+static bool pull_local(Cli *cli, const char *ref, const Platforms *platforms, GError **error)
+{
+	if (!ctr_lease_hold(cli, error))
+		return false;
+	bool ok = pull_and_unpack(cli, ref, platforms, error);
+	ctr_lease_release(cli);
+	return ok;
+}
+
+static bool pull_run(Cli *cli, GError **error)
+{
+	const char *ref = cli_arg(cli, 0);
+	bool all = cli_bool(cli, "all-platforms"), local = cli_bool(cli, "local");
+	if (*ref == '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "please provide an image reference to pull");
+	if (all && *cli_strings(cli, "platform") != NULL)
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "cannot specify both --platform and --all-platforms");
+	static const char *const pull_only_local[] = {"print-chainid", "max-concurrent-downloads", NULL};
+	g_auto(Platforms) platforms = {0};
+	if (!need_local(cli, pull_only_local, error) || !refuse(cli, local_only, error) ||
+	    !platforms_of(cli_strings(cli, "platform"), !all, &platforms, error))
+		return false;
+	return local ? pull_local(cli, ref, &platforms, error)
+	             : pull(cli, ref, &platforms, cli_string(cli, "snapshotter"), error);
+}
+
+/* ctr content fetch: a pull that unpacks nothing. */
+static bool fetch_run(Cli *cli, GError **error)
+{
+	static char nothing[] = "none/none";
+	char *none[] = {nothing, NULL};
+	const char *ref = cli_arg(cli, 0);
+	bool all = cli_bool(cli, "all-platforms"), metadata = cli_bool(cli, "metadata-only");
+	g_auto(Platforms) platforms = {0};
+	return refuse(cli, local_only, error) &&
+	       platforms_of(metadata ? none : cli_strings(cli, "platform"), !all, &platforms, error) &&
+	       pull(cli, ref, &platforms, NULL, error);
 }
 
 static bool push_run(Cli *cli, GError **error)
@@ -232,7 +325,7 @@ static bool push_run(Cli *cli, GError **error)
 
 static bool import_run(Cli *cli, GError **error)
 {
-	static const char *const unsupported[] = {"local", "discard-unpacked-layers", NULL};
+	static const char *const unsupported[] = {"discard-unpacked-layers", NULL};
 	const char *in = cli_arg(cli, 0), *base = cli_string(cli, "base-name"),
 	           *platform = cli_string(cli, "platform");
 	if (*in == '\0')
@@ -321,13 +414,10 @@ static bool export_to(Cli *cli, int fd, FILE *progress, GError **error)
 
 static bool export_run(Cli *cli, GError **error)
 {
-	static const char *const unsupported[] = {"local", NULL};
 	const char *out = cli_arg(cli, 0);
 	if (cli_n_args(cli) < 2)
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
 		                 "please provide both an output filename and an image reference to export");
-	if (!refuse(cli, unsupported, error))
-		return false;
 	bool to_stdout = g_str_equal(out, "-");
 	autofd file =
 	        to_stdout ? dup(STDOUT_FILENO) : open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -369,7 +459,7 @@ static bool tag_run(Cli *cli, GError **error)
 	return true;
 }
 
-static const CliFlag registry_flags[] = {
+const CliFlag flags_registry[] = {
         {"skip-verify", FLAG_BOOL, "Skip SSL certificate validation", {"k"}, "false"},
         {"plain-http", FLAG_BOOL, "Allow connections using plain HTTP", .value = "false"},
         {"user", FLAG_STRING, "User[:password] Registry user and password", {"u"}},
@@ -391,6 +481,19 @@ static const CliFlag pull_flags[] = {
         {"skip-metadata", FLAG_BOOL,
          "Skips metadata for unused platforms (Image may be unable to be pushed without metadata)",
          .value = "false"},
+        {0},
+};
+static const CliFlag pull_local_flags[] = {
+        {"print-chainid", FLAG_BOOL, "Print the resulting image's chain ID", .value = "false"},
+        {"max-concurrent-downloads", FLAG_INT, "Set the max concurrent downloads for each pull",
+         .value = "0"},
+        {"sync-fs", FLAG_BOOL,
+         "Synchronize the underlying filesystem containing files when unpack images, false by default",
+         .value = "false"},
+        {0},
+};
+static const CliFlag fetch_flags[] = {
+        {"metadata-only", FLAG_BOOL, "Pull all metadata including manifests and configs", .value = "false"},
         {0},
 };
 static const CliFlag push_flags[] = {
@@ -435,14 +538,21 @@ const CliCommand ctr_images_pull = {
         .name = "pull",
         .usage = "Pull an image from a remote",
         .arguments = "[flags] <ref>",
-        .flags = {registry_flags, flags_snapshotter, pull_flags, local_flags},
+        .flags = {flags_registry, flags_snapshotter, pull_flags, pull_local_flags, local_flags},
         .run = pull_run,
+};
+const CliCommand ctr_content_fetch = {
+        .name = "fetch",
+        .usage = "Fetch all content for an image into containerd",
+        .arguments = "[flags] <remote> <object>",
+        .flags = {flags_registry, pull_flags, fetch_flags},
+        .run = fetch_run,
 };
 const CliCommand ctr_images_push = {
         .name = "push",
         .usage = "Push an image to a remote",
         .arguments = "[flags] <remote> [<local>]",
-        .flags = {registry_flags, push_flags, local_flags},
+        .flags = {flags_registry, push_flags, local_flags},
         .run = push_run,
 };
 const CliCommand ctr_images_import = {

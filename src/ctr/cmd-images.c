@@ -368,7 +368,7 @@ static bool mount_image(Cli *cli, const char *ref, const char *target, const cha
 	bool unpacked = false;
 	if (m == NULL)
 		return false;
-	if (!ctr_image_unpack(cli, m, snapshotter, error))
+	if (!ctr_image_unpack(cli, m, snapshotter, cli_bool(cli, "sync-fs"), error))
 		return error_prefix(error, "error unpacking image");
 	if (!ctr_image_unpacked(cli, m, snapshotter, &unpacked, &id, error))
 		return false;
@@ -457,6 +457,9 @@ static const CliFlag label_flags[] = {{"replace-all", FLAG_BOOL, "Replace all la
 static const CliFlag mount_flags[] = {
         {"rw", FLAG_BOOL, "Enable write support on the mount", .value = "false"},
         {"platform", FLAG_STRING, "Mount the image for the specified platform"},
+        {"sync-fs", FLAG_BOOL,
+         "Synchronize the underlying filesystem containing files when unpack images, false by default",
+         .value = "false"},
         {"expiration", FLAG_DURATION, "Set the expiration time for the mount and snapshots", {"x"}, "1h0m0s"},
         {0},
 };
@@ -522,8 +525,10 @@ static const CliCommand usage = {
 };
 static const CliCommand *const commands[] = {
         &check,
+        &ctr_images_convert,
         &ctr_images_export,
         &ctr_images_import,
+        &ctr_images_inspect,
         &list,
         &mount_,
         &unmount,

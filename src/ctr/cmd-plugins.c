@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ctr/container.h"
 #include "ctr/util.h"
+#include "message.h"
+#include "registry.h"
 #include "rpc/status.h"
 #include "services/introspection/v1/introspection.pb-c.h"
+#include "types/introspection.pb-c.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -103,6 +107,75 @@ static bool list_run(Cli *cli, GError **error)
 	return true;
 }
 
+/* ---- inspect-runtime ---- */
+
+/* As Go's encoding/json prints client.RuntimeInfo. */
+static bool runtime_json(const Containerd__Types__RuntimeInfo *info, JsonObject *o, GError **error)
+{
+	JsonObject *version = json_object_new_object();
+	json_set_string(o, "Name", info->name);
+	json_set_string(version, "Version", info->version != NULL ? info->version->version : "");
+	json_set_string(version, "Revision", info->version != NULL ? info->version->revision : "");
+	json_set(o, "Version", version);
+	autopb ProtobufCMessage *options =
+	        info->options != NULL ? api_any_unpack_known(info->options, NULL, error) : NULL;
+	if (info->options != NULL && options == NULL)
+		return error_prefix(error, "failed to unmarshal RuntimeInfo.Options");
+	json_object_object_add(o, "Options", options != NULL ? message_to_json(options) : NULL);
+	JsonObject *features = NULL;
+	if (info->features != NULL) {
+		features = json_parse((const char *)info->features->value.data, info->features->value.len, 0,
+		                      error);
+		if (features == NULL)
+			return error_prefix(error, "failed to unmarshal RuntimeInfo.Features");
+	}
+	json_object_object_add(o, "Features", features);
+	g_autoptr(GHashTable) annotations = label_map(info->n_annotations, info->annotations);
+	json_object_object_add(o, "Annotations",
+	                       g_hash_table_size(annotations) > 0 ? strmap_to_json(annotations) : NULL);
+	return true;
+}
+
+static bool inspect_runtime_run(Cli *cli, GError **error)
+{
+	Containerd__Types__RuntimeRequest runtime = CONTAINERD__TYPES__RUNTIME_REQUEST__INIT;
+	Containerd__Services__Introspection__V1__PluginInfoRequest req =
+	        CONTAINERD__SERVICES__INTROSPECTION__V1__PLUGIN_INFO_REQUEST__INIT;
+	autopb Google__Protobuf__Any *runtime_options = NULL;
+	if (!ctr_runtime_options(cli, &runtime_options, error))
+		return false;
+	runtime.runtime_path = cli_string(cli, "runtime");
+	runtime.options = runtime_options;
+	autopb Google__Protobuf__Any *options = api_any_pack(&runtime, NULL);
+	req.type = "io.containerd.runtime.v2";
+	req.id = "task";
+	req.options = options;
+	autopb Containerd__Services__Introspection__V1__PluginInfoResponse *resp = NULL;
+	if (!ctr_call(cli, &containerd__services__introspection__v1__introspection__descriptor, "PluginInfo",
+	              &req, &resp, error))
+		return false;
+	autopb Containerd__Types__RuntimeInfo *info =
+	        resp->extra != NULL
+	                ? api_any_unpack(resp->extra, &containerd__types__runtime_info__descriptor, NULL,
+	                                 error)
+	                : NULL;
+	if (info == NULL)
+		return error_prefix(error, "failed to get runtime info from plugin info");
+	g_autoptr(JsonObject) o = json_object_new_object();
+	if (!runtime_json(info, o, error))
+		return false;
+	print_json(g_steal_pointer(&o));
+	return true;
+}
+
+static const CliCommand inspect_runtime = {
+        .name = "inspect-runtime",
+        .usage = "Display runtime info",
+        .arguments = "[flags]",
+        .flags = {flags_runtime},
+        .run = inspect_runtime_run,
+};
+
 static const CliFlag list_flags[] = {
         {"detailed", FLAG_BOOL, "Print detailed information about each plugin", {"d"}, "false"},
         {0},
@@ -114,7 +187,7 @@ static const CliCommand list = {
         .flags = {flags_quiet, list_flags, flags_format},
         .run = list_run,
 };
-static const CliCommand *const commands[] = {&list, NULL};
+static const CliCommand *const commands[] = {&list, &inspect_runtime, NULL};
 const CliCommand cmd_plugins = {
         .name = "plugins",
         .aliases = {"plugin"},

@@ -2,6 +2,7 @@
 /* ctr run, ctr containers create, ctr tasks start: upstream cmd/ctr/commands/run and client/container*.go */
 #include "base/fs.h"
 #include "base/log.h"
+#include "ctr/cni.h"
 #include "ctr/container.h"
 #include "ctr/mounts.h"
 #include "ctr/snapshots.h"
@@ -71,9 +72,32 @@ static bool start_and_follow(Cli *cli, const CtrContainer *c, TaskIo *io, uint32
 	return detach || ctr_follow(cli, io, wait, error);
 }
 
+<<<<<<< HEAD
 /* Creates and runs the task of a container that is there. rootfs: mounts for one without a snapshot, or NULL.
  */
 static bool run_task(Cli *cli, const CtrContainer *c, GPtrArray *rootfs, bool detach, GError **error)
+=======
+/* Names in the network are those of namespace and container. cni NULL: nothing to do. */
+static bool join_network(Cli *cli, CtrCni *cni, const char *id, uint32_t pid, GError **error)
+{
+	g_autofree char *full = g_strdup_printf("%s-%s", ctr_ns(cli), id);
+	g_autofree char *netns = g_strdup_printf("/proc/%u/ns/net", pid);
+	return cni == NULL || ctr_cni_add(cni, full, netns, error);
+}
+
+/* The process is gone, and its namespace may be: plugins take an empty one, and what they keep under the
+ * name. */
+static void leave_network(Cli *cli, CtrCni *cni, const char *id)
+{
+	g_autofree char *full = g_strdup_printf("%s-%s", ctr_ns(cli), id);
+	g_autoptr(GError) error = NULL;
+	if (cni != NULL && !ctr_cni_del(cni, full, "", &error))
+		fprintf(stderr, "ctr: failed to remove network: %s\n", error->message);
+}
+
+/* Creates and runs the task of a container that is there. */
+static bool run_task(Cli *cli, const CtrContainer *c, CtrCni *cni, bool detach, GError **error)
+>>>>>>> ea49bfa (ctr: convert, inspect, fetch, push-object, edit, diff, unpack, install, shim, inspect-runtime, run --cni)
 {
 	TaskIoOptions options = {
 	        .terminal = c->terminal,
@@ -103,10 +127,14 @@ static bool run_task(Cli *cli, const CtrContainer *c, GPtrArray *rootfs, bool de
 		        .options = any,
 		};
 		ok = ctr_task_create(cli, &create, &pid, error);
-		if (ok && !start_and_follow(cli, c, io, pid, detach, error)) {
+		bool joined = ok && join_network(cli, cni, c->id, pid, error);
+		if (ok && !(joined && start_and_follow(cli, c, io, pid, detach, error))) {
+			if (joined)
+				leave_network(cli, cni, c->id);
 			end_task(cli, c->id);
 			ok = false;
 		} else if (ok && !detach) {
+			leave_network(cli, cni, c->id);
 			ok = ctr_task_delete(cli, c->id, "", &status, error);
 		}
 	}
@@ -122,6 +150,7 @@ static bool run_run(Cli *cli, GError **error)
 	if (rm && detach)
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
 		                 "flags --detach and --rm cannot be specified together");
+<<<<<<< HEAD
 	if (cli_bool(cli, "cni"))
 		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "--cni is not there yet");
 	g_autoptr(GPtrArray) rootfs = ctr_mounts_parse(cli_strings(cli, "rootfs-mount"), error);
@@ -133,6 +162,15 @@ static bool run_run(Cli *cli, GError **error)
 	if (!ctr_container_create(cli, &c, error))
 		return false;
 	bool ok = run_task(cli, &c, rootfs, detach, error);
+=======
+	g_autoptr(CtrCni) cni = NULL;
+	if (cli_bool(cli, "cni") && (cni = ctr_cni_new(error)) == NULL)
+		return false;
+	g_auto(CtrContainer) c = {0};
+	if (!ctr_container_create(cli, &c, error))
+		return false;
+	bool ok = run_task(cli, &c, cni, detach, error);
+>>>>>>> ea49bfa (ctr: convert, inspect, fetch, push-object, edit, diff, unpack, install, shim, inspect-runtime, run --cni)
 	if (rm || !ok) {
 		/* upstream leaves a container that failed to run behind; without --rm so do we */
 		g_autoptr(GError) failed = NULL;

@@ -505,8 +505,19 @@ static const CliCommand view = {
         .flags = {mount_flags},
         .run = view_run,
 };
-static const CliCommand *const commands[] = {&commit, &info, &list,  &mounts, &prepare, &delete_,
-                                             &label,  &tree, &usage, &view,   NULL};
+static const CliCommand *const commands[] = {&commit,
+                                             &info,
+                                             &list,
+                                             &mounts,
+                                             &prepare,
+                                             &delete_,
+                                             &label,
+                                             &tree,
+                                             &usage,
+                                             &view,
+                                             &ctr_snapshots_diff,
+                                             &ctr_snapshots_unpack,
+                                             NULL};
 const CliCommand cmd_snapshots = {
         .name = "snapshots",
         .aliases = {"snapshot"},

@@ -10,6 +10,7 @@
 #include "mount/mount.h"
 #include "oci/labels.h"
 #include "oci/runtime-spec.h"
+#include "types/runtimeoptions/v1/api.pb-c.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,28 @@ bool ctr_runc_options(Cli *cli, Containerd__Runc__V1__Options *o)
 	o->root = cli_string(cli, "runc-root");
 	o->systemd_cgroup = cli_bool(cli, "runc-systemd-cgroup");
 	return *o->binary_name != '\0' || *o->root != '\0' || o->systemd_cgroup;
+}
+
+bool ctr_runtime_options(Cli *cli, Google__Protobuf__Any **ret, GError **error)
+{
+	const char *runtime = cli_string(cli, "runtime"), *config = cli_string(cli, "runtime-config-path");
+	Containerd__Runc__V1__Options options = CONTAINERD__RUNC__V1__OPTIONS__INIT;
+	bool given = ctr_runc_options(cli, &options);
+	*ret = NULL;
+	if (g_str_has_prefix(runtime, "io.containerd.runc.")) {
+		*ret = api_any_pack(&options, NULL);
+		return true;
+	}
+	if (given && (*options.binary_name != '\0' || options.systemd_cgroup))
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "specifying runc-binary and runc-systemd-cgroup is only supported for "
+		                 "\"io.containerd.runc.v2\" runtime");
+	if (*config != '\0') {
+		Runtimeoptions__V1__Options other = RUNTIMEOPTIONS__V1__OPTIONS__INIT;
+		other.config_path = config;
+		*ret = api_any_pack(&other, NULL);
+	}
+	return true;
 }
 
 /* ---- image and snapshot ---- */
@@ -71,7 +94,7 @@ static bool source_load(Cli *cli, const char *ref, const char *snapshotter, Sour
 	bool unpacked = false;
 	if (m == NULL || !ctr_image_unpacked(cli, m, snapshotter, &unpacked, &s->chain_id, error))
 		return false;
-	if (!unpacked && !ctr_image_unpack(cli, m, snapshotter, error))
+	if (!unpacked && !ctr_image_unpack(cli, m, snapshotter, cli_bool(cli, "sync-fs"), error))
 		return false;
 	s->config = ctr_image_config(cli, m, error);
 	return s->config != NULL;
@@ -175,17 +198,13 @@ static bool create_record(Cli *cli, const CtrContainer *c, const char *image, GH
 	        CONTAINERD__SERVICES__CONTAINERS__V1__CONTAINER__INIT;
 	Containerd__Services__Containers__V1__Container__Runtime runtime =
 	        CONTAINERD__SERVICES__CONTAINERS__V1__CONTAINER__RUNTIME__INIT;
-	Containerd__Runc__V1__Options options = CONTAINERD__RUNC__V1__OPTIONS__INIT;
 	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
 	g_autofree char *json = json_to_text(spec);
 	g_autoptr(GPtrArray) entries = label_entries(
 	        labels, &containerd__services__containers__v1__container__labels_entry__descriptor);
-	ctr_runc_options(cli, &options);
-	autopb Google__Protobuf__Any *runtime_options =
-	        g_str_has_prefix(cli_string(cli, "runtime"), "io.containerd.runc.") ||
-	                        ctr_runc_options(cli, &options)
-	                ? api_any_pack(&options, NULL)
-	                : NULL;
+	autopb Google__Protobuf__Any *runtime_options = NULL;
+	if (!ctr_runtime_options(cli, &runtime_options, error))
+		return false;
 	any.type_url = (char *)SPEC_TYPE_URL;
 	any.value = (ProtobufCBinaryData){strlen(json), (uint8_t *)json};
 	runtime.name = cli_string(cli, "runtime");
@@ -258,16 +277,12 @@ bool ctr_container_create(Cli *cli, CtrContainer *ret, GError **error)
 		return false;
 	ret->id = g_strdup(id);
 	/* everything made on the way is the lease's until the record refers to it */
-	g_autofree char *lease = NULL;
-	g_autoptr(GHashTable) none = strmap_new();
-	if (!ctr_lease_create(cli, "", 24 * 3600 * NS_PER_SEC, none, &lease, error))
+	if (!ctr_lease_hold(cli, error))
 		return false;
-	ctr_set_lease(cli, lease);
 	bool ok = make(cli, ret, ref, args, error);
-	ctr_set_lease(cli, NULL);
 	if (!ok && ret->snapshot_key != NULL)
 		ctr_snapshot_remove(cli, ret->snapshotter, ret->snapshot_key, NULL);
-	ctr_lease_delete(cli, lease, false, NULL);
+	ctr_lease_release(cli);
 	return ok;
 }
 

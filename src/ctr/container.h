@@ -25,6 +25,8 @@ extern const CliFlag flags_runtime[];   // --runtime, --runc-*
 /* From the flags and arguments of the command. After a failure neither snapshot nor record is left. */
 bool ctr_container_create(Cli *cli, CtrContainer *ret, GError **error);
 bool ctr_container_load(Cli *cli, const char *id, CtrContainer *ret, GError **error);
+/* The options of --runtime from --runc-* and --runtime-config-path; NULL: none. Freed with autopb. */
+bool ctr_runtime_options(Cli *cli, Google__Protobuf__Any **ret, GError **error);
 /* What --runc-* say; borrowed strings. True where any was given. */
 bool ctr_runc_options(Cli *cli, Containerd__Runc__V1__Options *o);
 

@@ -14,7 +14,7 @@
 
 extern const CliCommand cmd_version, cmd_info, cmd_plugins, cmd_namespaces, cmd_leases, cmd_events,
         cmd_containers, cmd_content, cmd_images, cmd_snapshots, cmd_tasks, cmd_run, cmd_oci, cmd_deprecations,
-        cmd_sandboxes, cmd_mounts;
+        cmd_sandboxes, cmd_mounts, cmd_install, cmd_shim;
 
 /* The connection that the global flags name, made at the first use. `cannot access socket PATH: stat PATH:
  * ...` where there is none. Borrowed. */
@@ -36,6 +36,9 @@ void ctr_close(void);
 /* Leases (cmd-leases.c). id "": the daemon makes one; expires_ns 0: never. */
 bool ctr_lease_create(Cli *cli, const char *id, int64_t expires_ns, GHashTable *labels, char **ret_id,
                       GError **error);
+/* One that expires after a day, for the calls until release: what is made on the way is nobody else's yet. */
+bool ctr_lease_hold(Cli *cli, GError **error);
+void ctr_lease_release(Cli *cli);
 bool ctr_lease_delete(Cli *cli, const char *id, bool sync, GError **error);
 
 /* ---- tables: columns as wide as their widest cell, as Go's tabwriter prints them for upstream ---- */

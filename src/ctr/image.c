@@ -51,9 +51,7 @@ Descriptor *ctr_image_target(const Containerd__Services__Images__V1__Image *imag
 
 /* ---- blobs ---- */
 
-typedef bool (*ChunkFn)(const ProtobufCBinaryData *data, void *arg, GError **error);
-
-static bool blob_each(Cli *cli, const char *digest, ChunkFn fn, void *arg, GError **error)
+bool ctr_blob_each(Cli *cli, const char *digest, CtrChunkFn fn, void *arg, GError **error)
 {
 	Containerd__Services__Content__V1__ReadContentRequest req =
 	        CONTAINERD__SERVICES__CONTENT__V1__READ_CONTENT_REQUEST__INIT;
@@ -67,39 +65,39 @@ static bool blob_each(Cli *cli, const char *digest, ChunkFn fn, void *arg, GErro
 			return false;
 		if (resp == NULL)
 			return true;
-		if (!fn(&resp->data, arg, error))
+		if (!fn(resp->data.data, resp->data.len, arg, error))
 			return false;
 	}
 }
 
-static bool collect(const ProtobufCBinaryData *data, void *arg, GError **error)
+static bool collect(const void *data, size_t len, void *arg, GError **error)
 {
 	GString *s = arg;
-	if (s->len + data->len > MANIFEST_MAX)
+	if (s->len + len > MANIFEST_MAX)
 		return error_set_class(error, CTRD_ERR_RESOURCE_EXHAUSTED,
 		                       "a document is larger than %zu bytes", MANIFEST_MAX);
-	g_string_append_len(s, (const char *)data->data, (gssize)data->len);
+	g_string_append_len(s, data, (gssize)len);
 	return true;
 }
 
 bool ctr_blob_read(Cli *cli, const char *digest, char **ret, size_t *ret_len, GError **error)
 {
 	g_autoptr(GString) s = g_string_new(NULL);
-	if (!blob_each(cli, digest, collect, s, error))
+	if (!ctr_blob_each(cli, digest, collect, s, error))
 		return false;
 	*ret_len = s->len;
 	*ret = g_string_free(g_steal_pointer(&s), FALSE);
 	return true;
 }
 
-static bool write_out(const ProtobufCBinaryData *data, void *arg, GError **error)
+static bool write_out(const void *data, size_t len, void *arg, GError **error)
 {
-	return fd_write_all(*(int *)arg, data->data, data->len, error);
+	return fd_write_all(*(int *)arg, data, len, error);
 }
 
 bool ctr_blob_copy(Cli *cli, const char *digest, int fd, GError **error)
 {
-	return blob_each(cli, digest, write_out, &fd, error);
+	return ctr_blob_each(cli, digest, write_out, &fd, error);
 }
 
 bool ctr_blob_exists(Cli *cli, const char *digest)
@@ -250,7 +248,7 @@ static char *extract_key(const char *id)
 }
 
 static bool apply(Cli *cli, const Descriptor *layer, size_t n_mounts, Containerd__Types__Mount **mounts,
-                  const char *diff_id, GError **error)
+                  const char *diff_id, bool sync_fs, GError **error)
 {
 	Containerd__Services__Diff__V1__ApplyRequest req =
 	        CONTAINERD__SERVICES__DIFF__V1__APPLY_REQUEST__INIT;
@@ -261,6 +259,7 @@ static bool apply(Cli *cli, const Descriptor *layer, size_t n_mounts, Containerd
 	req.diff = &d;
 	req.mounts = mounts;
 	req.n_mounts = n_mounts;
+	req.sync_fs = sync_fs;
 	autopb Containerd__Services__Diff__V1__ApplyResponse *resp = NULL;
 	if (!ctr_call(cli, &containerd__services__diff__v1__diff__descriptor, "Apply", &req, &resp, error))
 		return error_prefix(error, "failed to extract layer %s", diff_id);
@@ -289,7 +288,7 @@ static bool commit_layer(Cli *cli, const char *snapshotter, const char *id, cons
 }
 
 static bool unpack_layer(Cli *cli, const char *snapshotter, const Descriptor *layer, const char *diff_id,
-                         const char *parent, const char *id, GError **error)
+                         const char *parent, const char *id, bool sync_fs, GError **error)
 {
 	autopb Containerd__Services__Snapshots__V1__StatSnapshotResponse *stat = NULL;
 	if (ctr_snapshot_stat(cli, snapshotter, id, &stat, NULL))
@@ -306,7 +305,7 @@ static bool unpack_layer(Cli *cli, const char *snapshotter, const Descriptor *la
 		g_propagate_error(error, g_steal_pointer(&failed));
 		return error_prefix(error, "failed to prepare extraction snapshot %s", Q(key));
 	}
-	if (!apply(cli, layer, prepared->n_mounts, prepared->mounts, diff_id, error)) {
+	if (!apply(cli, layer, prepared->n_mounts, prepared->mounts, diff_id, sync_fs, error)) {
 		ctr_snapshot_remove(cli, snapshotter, key, NULL);
 		return false;
 	}
@@ -339,7 +338,8 @@ static bool label_config(Cli *cli, const char *digest, const char *snapshotter, 
 	return ctr_call(cli, CONTENT, "Update", &req, &resp, error);
 }
 
-bool ctr_image_unpack(Cli *cli, const Manifest *manifest, const char *snapshotter, GError **error)
+bool ctr_image_unpack(Cli *cli, const Manifest *manifest, const char *snapshotter, bool sync_fs,
+                      GError **error)
 {
 	g_autoptr(ImageConfig) config = ctr_image_config(cli, manifest, error);
 	if (config == NULL)
@@ -350,7 +350,7 @@ bool ctr_image_unpack(Cli *cli, const Manifest *manifest, const char *snapshotte
 	g_auto(GStrv) ids = chain_ids((const char *const *)config->diff_ids);
 	for (guint i = 0; i < n; i++) {
 		if (!unpack_layer(cli, snapshotter, manifest->layers->pdata[i], config->diff_ids[i],
-		                  i > 0 ? ids[i - 1] : "", ids[i], error))
+		                  i > 0 ? ids[i - 1] : "", ids[i], sync_fs, error))
 			return false;
 	}
 	return n == 0 || label_config(cli, manifest->config.digest, snapshotter, ids[n - 1], error);

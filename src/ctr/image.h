@@ -20,6 +20,9 @@ Descriptor *ctr_image_target(const Containerd__Services__Images__V1__Image *imag
  * it. */
 bool ctr_blob_read(Cli *cli, const char *digest, char **ret, size_t *ret_len, GError **error);
 /* Streams a blob to an fd. */
+/* The bytes as they come. */
+typedef bool (*CtrChunkFn)(const void *data, size_t len, void *arg, GError **error);
+bool ctr_blob_each(Cli *cli, const char *digest, CtrChunkFn fn, void *arg, GError **error);
 bool ctr_blob_copy(Cli *cli, const char *digest, int fd, GError **error);
 bool ctr_blob_exists(Cli *cli, const char *digest);
 
@@ -33,4 +36,5 @@ GPtrArray *ctr_image_platforms(Cli *cli, const Descriptor *target, GError **erro
 bool ctr_image_unpacked(Cli *cli, const Manifest *manifest, const char *snapshotter, bool *ret,
                         char **ret_chain_id, GError **error);
 /* Applies what is missing of the layers, as upstream's Image.Unpack. */
-bool ctr_image_unpack(Cli *cli, const Manifest *manifest, const char *snapshotter, GError **error);
+bool ctr_image_unpack(Cli *cli, const Manifest *manifest, const char *snapshotter, bool sync_fs,
+                      GError **error);

@@ -6,6 +6,9 @@
 #include "ctr/ctr.h"
 #include "services/snapshots/v1/snapshots.pb-c.h"
 
+/* cmd-snapshots-diff.c */
+extern const CliCommand ctr_snapshots_diff, ctr_snapshots_unpack;
+
 extern const CliFlag flags_snapshotter[]; // --snapshotter
 const char *ctr_snapshotter(Cli *cli);    // the flag, else "overlayfs"
 const char *snapshot_kind_text(int kind);

@@ -40,6 +40,14 @@ const CliFlag flags_container[] = {
          "Enable AppArmor with the default profile with the specified name, e.g. "
          "\"cri-containerd.apparmor.d\""},
         {"apparmor-profile", FLAG_STRING, "Enable AppArmor with an existing custom profile"},
+        {"gpus", FLAG_STRINGS, "Add gpus to the container"},
+        {"blockio-config-file", FLAG_STRING,
+         "File path to blockio class definitions. By default class definitions are not used."},
+        {"blockio-class", FLAG_STRING, "Name of the blockio class to associate the container with"},
+        {"rdt-class", FLAG_STRING,
+         "Name of the RDT class to associate the container with. Specifies a Class of Service (CLOS) for "
+         "cache and "
+         "memory bandwidth management."},
         {"hostname", FLAG_STRING, "Set the container's host name"},
         {"user",
          FLAG_STRING,
@@ -56,6 +64,9 @@ const CliFlag flags_container[] = {
          "the container"},
         {"cgroup", FLAG_STRING, "Cgroup path (To disable use of cgroup, set to \"\" explicitly)"},
         {"platform", FLAG_STRING, "Run image for specific platform"},
+        {"sync-fs", FLAG_BOOL,
+         "Synchronize the underlying filesystem containing files when unpack images, false by default",
+         .value = "false"},
         {"dump-config", FLAG_STRING, "Dump the generated OCI config to a file"},
         {"snapshotter-label", FLAG_STRINGS, "Labels added to the new snapshot for this container."},
         {"uidmap", FLAG_STRINGS,
@@ -266,6 +277,27 @@ static bool add_annotations(Cli *cli, JsonObject *spec, GError **error)
 	return true;
 }
 
+/* Classes of block I/O come from a YAML configuration and GPUs from CDI specs, which ctr does not read. */
+static bool add_classes(Cli *cli, JsonObject *spec, GError **error)
+{
+	const char *rdt = cli_string(cli, "rdt-class"), *blockio = cli_string(cli, "blockio-class");
+	if (cli_is_set(cli, "blockio-config-file"))
+		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED,
+		                       "--blockio-config-file is not there yet");
+	if (*blockio != '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "blockio-class error: no OCI BlockIO parameters for class %s", Q(blockio));
+	if (*cli_strings(cli, "gpus") != NULL)
+		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED,
+		                       "--gpus is not there yet (give the device files with --device)");
+	if (*rdt == '\0')
+		return true;
+	JsonObject *linux_ = json_get_object(spec, "linux"), *o = json_object_new_object();
+	json_set_string(o, "closID", rdt);
+	json_set(linux_, "intelRdt", o);
+	return true;
+}
+
 static bool add_rest(Cli *cli, JsonObject *spec, GError **error)
 {
 	for (char **d = cli_strings(cli, "device"); *d != NULL; d++) {
@@ -327,7 +359,8 @@ static bool fill(Cli *cli, JsonObject *spec, const ImageConfig *config, const Ct
 	if (cli_bool(cli, "net-host"))
 		add_host_network(spec);
 	return add_annotations(cli, spec, error) && add_seccomp(cli, spec, error) &&
-	       add_limits(cli, spec, error) && add_namespaces(cli, spec, error) && add_rest(cli, spec, error);
+	       add_limits(cli, spec, error) && add_namespaces(cli, spec, error) &&
+	       add_classes(cli, spec, error) && add_rest(cli, spec, error);
 }
 
 JsonObject *ctr_spec_build(Cli *cli, const char *id, const ImageConfig *config, const CtrRootfs *rootfs,

@@ -72,6 +72,9 @@ char *shim_binary_resolve(const char *runtime, GError **error)
 	return g_steal_pointer(&path);
 }
 
+/* How long a shim may take to say what it is. */
+#define INFO_TIMEOUT (10 * NS_PER_SEC)
+
 /* ---- calling it ---- */
 
 static const Containerd__Runtime__Bootstrap__V1__LogLevel log_levels[] = {
@@ -90,6 +93,24 @@ static GBytes *pack(const ProtobufCMessage *m)
 	uint8_t *data = g_malloc(MAX(len, 1));
 	protobuf_c_message_pack(m, data);
 	return g_bytes_new_take(data, len);
+}
+
+GBytes *shim_binary_info(const char *binary, GBytes *options, GError **error)
+{
+	const char *argv[] = {binary, "-info", NULL};
+	ProcessSpec spec = {.argv = argv, .stdin_data = options, .timeout_ns = INFO_TIMEOUT};
+	g_auto(ProcessResult) result = {0};
+	if (!process_run(&spec, &result, error)) {
+		error_prefix(error, "failed to run [%s -info]", binary);
+		return NULL;
+	}
+	if (result.status != 0) {
+		g_autofree char *status = process_status_text(result.status);
+		error_set(error, CTRD_ERR_UNKNOWN, "failed to run [%s -info]: %s (stderr: %s)", binary,
+		          status, Q(result.err));
+		return NULL;
+	}
+	return g_bytes_new(result.out, result.out_len);
 }
 
 static GBytes *bootstrap_params(const Bundle *b, const ShimBinaryConfig *config, const char *self,

@@ -22,6 +22,11 @@ typedef struct {
  * does not exist`, `invalid custom binary path: stat ...`. Owned by the caller. */
 char *shim_binary_resolve(const char *runtime, GError **error);
 
+/* Runs `<binary> -info`, which is asked before there is any container: the packed RuntimeInfo. options: a
+ * packed Any of the runtime's options, NULL: none. `failed to run [x -info]: exit status 1 (stderr: "...")`.
+ */
+GBytes *shim_binary_info(const char *binary, GBytes *options, GError **error);
+
 /* Runs `<binary> ... start` in the bundle and writes shim-binary-path and bootstrap.json there. options may
  * be NULL or unset. */
 bool shim_binary_start(const char *binary, const Bundle *bundle, const ShimBinaryConfig *config,

@@ -2,12 +2,15 @@
 /* containerd.services.introspection.v1; upstream plugins/services/introspection. */
 #include "base/fs.h"
 #include "base/log.h"
+#include "message.h"
 #include "oci/filters.h"
 #include "oci/platform.h"
 #include "rpc/status.h"
+#include "runtime/shim-client-binary.h"
 #include "services/convert.h"
 #include "services/introspection/v1/introspection.pb-c.h"
 #include "services/services.h"
+#include "types/introspection.pb-c.h"
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -122,6 +125,43 @@ static bool introspection_server(RpcCall *call, const void *request, void *respo
 	return true;
 }
 
+/* What the runtime of a RuntimeRequest says of itself. */
+static bool runtime_info(Arena *arena, const Google__Protobuf__Any *options, Google__Protobuf__Any **ret,
+                         GError **error)
+{
+	autopb Containerd__Types__RuntimeRequest *req =
+	        api_any_unpack(options, &containerd__types__runtime_request__descriptor, NULL, NULL);
+	if (req == NULL)
+		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "unknown request type %s",
+		                       options->type_url);
+	g_autofree char *binary = shim_binary_resolve(req->runtime_path, error);
+	if (binary == NULL)
+		return error_prefix(error, "failed to resolve runtime path");
+	g_autoptr(GBytes) in = NULL;
+	if (req->options != NULL) {
+		size_t n = protobuf_c_message_get_packed_size(&req->options->base);
+		g_autofree uint8_t *data = g_malloc(MAX(n, 1));
+		protobuf_c_message_pack(&req->options->base, data);
+		in = g_bytes_new_take(g_steal_pointer(&data), n);
+	}
+	g_autoptr(GBytes) out = shim_binary_info(binary, in, error);
+	if (out == NULL)
+		return false;
+	gsize len = 0;
+	const void *bytes = g_bytes_get_data(out, &len);
+	autopb ProtobufCMessage *info =
+	        api_unpack(&containerd__types__runtime_info__descriptor, NULL, bytes, len, error);
+	if (info == NULL)
+		return error_prefix(error, "failed to unmarshal stdout from [%s -info]", binary);
+	Google__Protobuf__Any *any = arena_alloc(arena, sizeof(*any));
+	api_init(&google__protobuf__any__descriptor, any);
+	any->type_url = (char *)info->descriptor->name;
+	any->value.data = arena_memdup(arena, bytes, len);
+	any->value.len = len;
+	*ret = any;
+	return true;
+}
+
 static bool introspection_plugin_info(RpcCall *call, const void *request, void *response, GError **error)
 {
 	const Containerd__Services__Introspection__V1__PluginInfoRequest *req = request;
@@ -137,6 +177,8 @@ static bool introspection_plugin_info(RpcCall *call, const void *request, void *
 	if (p->error != NULL)
 		return error_set_class(error, CTRD_ERR_FAILED_PRECONDITION,
 		                       "cannot get extra info, plugin not successfully loaded");
+	if (g_str_equal(req->type, "io.containerd.runtime.v2") && g_str_equal(req->id, "task"))
+		return runtime_info(rpc_call_arena(call), req->options, &resp->extra, error);
 	return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "plugin does not provided extra information");
 }
 

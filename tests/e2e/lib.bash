@@ -60,6 +60,9 @@ daemon_stop() {
 	while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
 }
 
+# For tests whose subject is neither the runtime nor the snapshotter: before common_setup.
+once() { [ "$runtime-$snapshotter" = runc-overlayfs ] || skip "the same for each runtime and snapshotter"; }
+
 # A root file system of busybox with users and groups.
 make_rootfs() {
 	mkdir -p "$1"/bin "$1"/etc "$1"/proc "$1"/tmp "$1"/dev "$1"/sys
