@@ -72,11 +72,6 @@ static bool start_and_follow(Cli *cli, const CtrContainer *c, TaskIo *io, uint32
 	return detach || ctr_follow(cli, io, wait, error);
 }
 
-<<<<<<< HEAD
-/* Creates and runs the task of a container that is there. rootfs: mounts for one without a snapshot, or NULL.
- */
-static bool run_task(Cli *cli, const CtrContainer *c, GPtrArray *rootfs, bool detach, GError **error)
-=======
 /* Names in the network are those of namespace and container. cni NULL: nothing to do. */
 static bool join_network(Cli *cli, CtrCni *cni, const char *id, uint32_t pid, GError **error)
 {
@@ -95,9 +90,10 @@ static void leave_network(Cli *cli, CtrCni *cni, const char *id)
 		fprintf(stderr, "ctr: failed to remove network: %s\n", error->message);
 }
 
-/* Creates and runs the task of a container that is there. */
-static bool run_task(Cli *cli, const CtrContainer *c, CtrCni *cni, bool detach, GError **error)
->>>>>>> ea49bfa (ctr: convert, inspect, fetch, push-object, edit, diff, unpack, install, shim, inspect-runtime, run --cni)
+/* Creates and runs the task of a container that is there. rootfs: mounts for one without a snapshot, or NULL.
+ */
+static bool run_task(Cli *cli, const CtrContainer *c, GPtrArray *rootfs, CtrCni *cni, bool detach,
+                     GError **error)
 {
 	TaskIoOptions options = {
 	        .terminal = c->terminal,
@@ -150,9 +146,9 @@ static bool run_run(Cli *cli, GError **error)
 	if (rm && detach)
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
 		                 "flags --detach and --rm cannot be specified together");
-<<<<<<< HEAD
-	if (cli_bool(cli, "cni"))
-		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "--cni is not there yet");
+	g_autoptr(CtrCni) cni = NULL;
+	if (cli_bool(cli, "cni") && (cni = ctr_cni_new(error)) == NULL)
+		return false;
 	g_autoptr(GPtrArray) rootfs = ctr_mounts_parse(cli_strings(cli, "rootfs-mount"), error);
 	if (rootfs == NULL)
 		return false;
@@ -161,16 +157,7 @@ static bool run_run(Cli *cli, GError **error)
 	g_auto(CtrContainer) c = {0};
 	if (!ctr_container_create(cli, &c, error))
 		return false;
-	bool ok = run_task(cli, &c, rootfs, detach, error);
-=======
-	g_autoptr(CtrCni) cni = NULL;
-	if (cli_bool(cli, "cni") && (cni = ctr_cni_new(error)) == NULL)
-		return false;
-	g_auto(CtrContainer) c = {0};
-	if (!ctr_container_create(cli, &c, error))
-		return false;
-	bool ok = run_task(cli, &c, cni, detach, error);
->>>>>>> ea49bfa (ctr: convert, inspect, fetch, push-object, edit, diff, unpack, install, shim, inspect-runtime, run --cni)
+	bool ok = run_task(cli, &c, rootfs, cni, detach, error);
 	if (rm || !ok) {
 		/* upstream leaves a container that failed to run behind; without --rm so do we */
 		g_autoptr(GError) failed = NULL;
@@ -193,7 +180,7 @@ static bool start_run(Cli *cli, GError **error)
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "container id must be provided");
 	g_auto(CtrContainer) c = {0};
 	return ctr_container_load(cli, id, &c, error) &&
-	       run_task(cli, &c, NULL, cli_bool(cli, "detach"), error);
+	       run_task(cli, &c, NULL, NULL, cli_bool(cli, "detach"), error);
 }
 
 static const CliFlag task_flags[] = {
