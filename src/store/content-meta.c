@@ -659,8 +659,12 @@ static bool commit_checked(NsWriter *nw, const Ctx *ctx, int64_t size, const cha
 		return false;
 	g_autoptr(GHashTable) copy = strmap_copy(labels);
 	Args a = {.ctx = ctx, .ref = nw->ref, .digest = digest, .size = actual_size, .labels = copy};
-	if (!meta_update(nw->store->db, commit_tx, &a, error))
+	if (!meta_update(nw->store->db, commit_tx, &a, error)) {
+		/* a full disk: the file may be there and no record of it; the next collection looks */
+		g_autofree char *what = g_strconcat("content:", digest, NULL);
+		meta_put_dirty(nw->store->db, what);
 		return false;
+	}
 	if (a.exists)
 		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "content %s", digest);
 	meta_emit(nw->store->db, &(StoreEvent){.kind = STORE_EVENT_CONTENT_CREATE,

@@ -420,6 +420,21 @@ static void test_legacy_config(void)
 	                m->config.digest);
 }
 
+/* An operation that cannot even have a lease leaves the caller's token alone. */
+static void test_no_lease(void)
+{
+	g_autoptr(World) w = world_new();
+	g_autoptr(Cancel) cancel = cancel_new(NULL);
+	Ctx ctx = {.ns = "", .cancel = cancel};
+	TransferImages from = {.name = "a"}, to = {.name = "b"};
+	for (int i = 0; i < 3; i++) {
+		g_autoptr(GError) error = NULL;
+		g_assert_false(transfer_tag(w->transfer, &ctx, &from, &to, &error));
+		g_assert_cmpstr(error->message, ==, "namespace is required: failed precondition");
+		g_assert_false(cancel_is_set(cancel));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	test_private_ns();
@@ -431,6 +446,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mirror/liar", test_liar);
 	g_test_add_func("/snapshotter/remote", test_remote);
 	g_test_add_func("/layers/discard", test_discard);
+	g_test_add_func("/operation/no-lease", test_no_lease);
 	g_test_add_func("/manifest/legacy-config", test_legacy_config);
 	return g_test_run();
 }

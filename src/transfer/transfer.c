@@ -104,13 +104,13 @@ static char *make_lease(Transfer *t, const Ctx *ctx, GError **error)
 bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error)
 {
 	*op = (Operation){.t = t, .ctx = *ctx};
+	op->ctx.cancel = cancel_new(ctx->cancel); // first: operation_end gives it back whatever happens
 	if (str_empty(ctx->lease)) {
 		op->own_lease = make_lease(t, ctx, error);
 		if (op->own_lease == NULL)
 			return false;
 		op->ctx.lease = op->own_lease;
 	}
-	op->ctx.cancel = cancel_new(ctx->cancel);
 	return true;
 }
 

@@ -169,6 +169,8 @@ small_disk_start() {
 	# from the start
 	daemon_stop
 	umount "$dir/root"
+	# the device goes when the last of the daemon's mount namespace has gone
+	while losetup -j "$dir/disk" | grep -q .; do sleep 0.05; done
 	e2fsck -fy "$dir/disk" >/dev/null 2>&1 || true
 	mount -o loop,ro "$dir/disk" "$dir/root"
 	: >"$dir/log"
@@ -177,6 +179,7 @@ small_disk_start() {
 	[ "$status" -eq 1 ]
 	grep -i "read-only" "$dir/log"
 	umount "$dir/root"
+	while losetup -j "$dir/disk" | grep -q .; do sleep 0.05; done
 	mount -o loop "$dir/disk" "$dir/root"
 	daemon_start
 	pull >/dev/null
