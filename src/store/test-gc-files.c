@@ -539,6 +539,27 @@ static void test_crash(void)
 	test_env_free(env);
 }
 
+/* The file is in its place and the record is refused: nobody knows of it but the collector. */
+static void test_unrecorded(void)
+{
+	Fixture f = fixture_new(false);
+	g_autoptr(GError) error = NULL;
+	Ctx leased = f.env->ctx;
+	leased.lease = "none";
+	g_autofree char *digest = digest_of(1);
+	Descriptor desc = {.size = (int64_t)strlen("blob 1"), .digest = digest};
+	g_autoptr(ContentWriter) w = content_open_writer(f.content, &f.env->ctx, "ref", &desc, &error);
+	g_assert_no_error(error);
+	g_assert_true(content_write(w, "blob 1", strlen("blob 1"), &error));
+	g_assert_false(content_commit(w, &leased, desc.size, digest, NULL, &error));
+	g_assert_cmpstr(error->message, ==, "lease does not exist: not found");
+	g_assert_true(in_backend(&f, digest));
+	g_assert_false(has_row(&f, &f.env->ctx, digest));
+	collect(&f);
+	g_assert_false(in_backend(&f, digest));
+	fixture_free(&f);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -550,5 +571,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/gc-files/upstream", test_upstream);
 	g_test_add_func("/gc-files/concurrent", test_concurrent);
 	g_test_add_func("/gc-files/crash", test_crash);
+	g_test_add_func("/gc-files/unrecorded", test_unrecorded);
 	return g_test_run();
 }
