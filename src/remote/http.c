@@ -395,6 +395,15 @@ static const char *verify_text(long result)
 	}
 }
 
+/* No request was sent in time: there was no connection, or no TLS on it. */
+static char *dial_timeout_text(HttpResponse *r, const char *peer)
+{
+	curl_off_t connected = 0;
+	curl_easy_getinfo(r->conn->easy, CURLINFO_CONNECT_TIME_T, &connected);
+	return connected > 0 ? g_strdup("net/http: TLS handshake timeout")
+	                     : g_strdup_printf("dial tcp %s: i/o timeout", peer);
+}
+
 /* The cause, and what kind it is. */
 static char *curl_cause(HttpResponse *r, HttpFailure *ret_kind)
 {
@@ -421,7 +430,7 @@ static char *curl_cause(HttpResponse *r, HttpFailure *ret_kind)
 		return g_strdup_printf("dial tcp %s: connect: %s", peer, os != NULL ? os : detail);
 	case CURLE_OPERATION_TIMEDOUT:
 		*ret_kind = HTTP_TIMEOUT;
-		return r->sent == 0 ? g_strdup_printf("dial tcp %s: i/o timeout", peer)
+		return r->sent == 0 ? dial_timeout_text(r, peer)
 		                    : g_strdup("net/http: timeout awaiting response headers");
 	case CURLE_GOT_NOTHING:
 		*ret_kind = HTTP_CLOSED;
@@ -499,8 +508,8 @@ static bool check_time(HttpResponse *r, int64_t *ret_left)
 		/* curl has its own time-out for this; ours is for what it does not count, as the resolver */
 		left = r->started + r->dial_timeout + NS_PER_SEC - now;
 		if (left <= 0) {
-			g_autofree char *peer = peer_of(r);
-			error_set(&error, CTRD_ERR_UNKNOWN, "dial tcp %s: i/o timeout", peer);
+			g_autofree char *peer = peer_of(r), *text = dial_timeout_text(r, peer);
+			error_set(&error, CTRD_ERR_UNKNOWN, "%s", text);
 			return response_fail(r, HTTP_TIMEOUT, error);
 		}
 	} else if (!r->have_header && r->body_offset >= r->body_size) {

@@ -7,7 +7,7 @@ setup() {
 	common_setup
 	fault_registry_start 1500000
 	ref=$host/a/b:1
-	times=${CTRD_SOAK:-6}
+	times=${CTRD_SOAK:-4}
 }
 teardown() { common_teardown; }
 

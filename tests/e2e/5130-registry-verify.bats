@@ -10,7 +10,9 @@ setup() {
   max_verifiers = 2
   per_verifier_timeout = '2s'
 [plugins.'io.containerd.transfer.v1.local']
-  pull_referrers = true"
+  pull_referrers = true
+  max_concurrent_downloads = 2
+  max_concurrent_uploaded_layers = 1"
 	common_setup
 	fault_registry_start
 	ref=$host/a/b:1
@@ -74,4 +76,15 @@ verifier() {
 	pull >/dev/null
 	run ctr content get "$signature"
 	[ "$status" -eq 1 ]
+}
+
+@test "so many downloads and uploads at once" {
+	faults '0 GET /blobs/ slow 0.2'
+	pull >/dev/null
+	run grep "^GET .*/blobs/.* [3-9]$" "$dir/faulty/requests"
+	[ "$status" -eq 1 ]
+	rm "$dir"/faulty/blobs/sha256/*
+	faults '0 PUT /blobs/ slow 0.1'
+	ctr images push --plain-http "$host/c/d:1" "$ref" >/dev/null
+	[ "$(grep -c "^PUT .* 1$" "$dir/faulty/requests")" -eq 5 ] # 3 layers, a configuration, a manifest
 }

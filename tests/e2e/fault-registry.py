@@ -7,7 +7,7 @@
 DIR/blobs/sha256/*  content, DIR/index.json  as in an OCI layout: its entries have a tag each (annotation
                     org.opencontainers.image.ref.name) in every repository
 DIR/port            written when it listens
-DIR/requests        one line for each request: METHOD PATH RANGE STATUS
+DIR/requests        one line for each request: METHOD PATH RANGE STATUS BUSY, the last: how many of its method were under way
 DIR/faults          read anew for each request: lines TIMES METHOD REGEX FAULT [ARGUMENT]; TIMES 0 is always, METHOD * is
                     any. The first line that fits and is not used up counts. What a fault does stands at its function.
 """
@@ -18,6 +18,7 @@ lock = threading.Lock()
 used = {}
 uploads = {}
 tags = {}
+busy = {}
 
 
 class Gone(Exception):
@@ -297,6 +298,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_any(self):
         name, self.argument = self.fault()
+        with lock:
+            self.busy = busy[self.command] = busy.get(self.command, 0) + 1
         try:
             if name and self.early(name, self.argument):
                 return
@@ -310,7 +313,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             with lock, open(os.path.join(root, "requests"), "a") as f:
-                f.write("%s %s %s %d\n" % (self.command, self.path, self.headers.get("Range", "-"), self.status))
+                busy[self.command] -= 1
+                span = self.headers.get("Range", "-")
+                f.write("%s %s %s %d %d\n" % (self.command, self.path, span, self.status, self.busy))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any
 
