@@ -398,10 +398,11 @@ static const char *verify_text(long result)
 /* No request was sent in time: there was no connection, or no TLS on it. */
 static char *dial_timeout_text(HttpResponse *r, const char *peer)
 {
-	curl_off_t connected = 0;
-	curl_easy_getinfo(r->conn->easy, CURLINFO_CONNECT_TIME_T, &connected);
-	return connected > 0 ? g_strdup("net/http: TLS handshake timeout")
-	                     : g_strdup_printf("dial tcp %s: i/o timeout", peer);
+	char *ip = NULL; // of a peer that is connected
+	curl_easy_getinfo(r->conn->easy, CURLINFO_PRIMARY_IP, &ip);
+	return !str_empty(ip) && g_str_has_prefix(r->url, "https:")
+	               ? g_strdup("net/http: TLS handshake timeout")
+	               : g_strdup_printf("dial tcp %s: i/o timeout", peer);
 }
 
 /* The cause, and what kind it is. */
