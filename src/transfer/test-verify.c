@@ -352,7 +352,8 @@ static void test_remote(void)
 	up->annotations = false;
 	r.has = NULL;
 	g_ptr_array_set_size(seen, 0);
-	static const char *const *const other[] = {top_layer, good_layer, NULL};
+	static const char *const third[] = {"third=3", NULL}, *const fourth[] = {"fourth=4", NULL};
+	static const char *const *const other[] = {third, fourth, NULL};
 	g_auto(Descriptor) second = {0};
 	world_image(w, "amd64", other, COMPRESSION_GZIP, &second);
 	world_tag(w, "y", second.digest);
