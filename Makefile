@@ -6,7 +6,7 @@ DESTDIR ?=
 BUILD ?= build
 IMAGE ?=
 
-.PHONY: all deps deps-test demo check check-unit install bench fuzz asan tsan format format-check layers clean
+.PHONY: all deps deps-test demo check check-unit check-soak install bench fuzz asan tsan format format-check layers clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -28,6 +28,14 @@ check: deps-test all
 
 check-unit: all
 	meson test -C $(BUILD) --no-rebuild --print-errorlogs
+
+# What takes too long for each run: all failpoints, rounds of many containers, random kills. SOAK is the time of the last.
+SOAK ?= 300
+check-soak: deps-test all
+	tests/soak/walk $(BUILD)
+	tests/soak/rounds $(BUILD)
+	tests/soak/execs $(BUILD)
+	tests/soak/soak $(BUILD) $(SOAK)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))

@@ -2,6 +2,7 @@
 #include "base/process.h"
 #include "base/error.h"
 #include "base/fs.h"
+#include "base/inflight.h"
 #include "base/time.h"
 #include "base/util.h"
 #include <fcntl.h>
@@ -326,8 +327,10 @@ bool process_run(const ProcessSpec *spec, ProcessResult *ret, GError **error)
 		return false;
 	fd_close(&out_write);
 	fd_close(&err_write);
+	inflight_child(pid);
 	follow_child(pid, &out, &err, deadline, &ret->timed_out);
 	RETRY_EINTR(waitpid(pid, &ret->status, 0));
+	inflight_child(0);
 
 	ret->out_len = out.text->len;
 	ret->out = g_string_free(g_steal_pointer(&out.text), FALSE);

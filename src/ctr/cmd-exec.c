@@ -120,6 +120,10 @@ static bool exec_run(Cli *cli, GError **error)
 		uint32_t status = 0;
 		if (!ok || !detach)
 			ctr_task_delete(cli, id, exec_id, &status, NULL);
+		// after the delete, as upstream: children that the process left hold its streams open until
+		// then
+		if (ok && !detach)
+			task_io_wait(io);
 	}
 	task_io_free(io, ok && detach);
 	return ok;

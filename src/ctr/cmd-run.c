@@ -69,7 +69,12 @@ static bool start_and_follow(Cli *cli, const CtrContainer *c, TaskIo *io, uint32
 		ctr_wait_free(wait);
 		return false;
 	}
-	return detach || ctr_follow(cli, io, wait, error);
+	if (detach)
+		return true;
+	if (!ctr_follow(cli, io, wait, error))
+		return false;
+	task_io_wait(io);
+	return true;
 }
 
 /* Names in the network are those of namespace and container. cni NULL: nothing to do. */

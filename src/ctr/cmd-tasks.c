@@ -234,6 +234,11 @@ static bool list_run(Cli *cli, GError **error)
 			table_row(t, "%s\t%u\t%s", p->id, p->pid, status != NULL ? status->name : "UNKNOWN");
 	}
 	table_print(t);
+	for (size_t i = 0; i < resp->n_tasks; i++)
+		if (resp->tasks[i]->status == CONTAINERD__V1__TYPES__STATUS__UNKNOWN)
+			fprintf(stderr,
+			        "ctr: the shim of task %s does not answer; `ctr tasks rm -f %s` ends it\n",
+			        resp->tasks[i]->id, resp->tasks[i]->id);
 	return true;
 }
 
@@ -314,8 +319,14 @@ static bool delete_one(Cli *cli, const char *id, const char *exec_id, bool force
                        GError **error)
 {
 	autopb Containerd__Services__Tasks__V1__GetResponse *state = NULL;
-	if (!task_get(cli, id, exec_id, &state, error))
+	g_autoptr(GError) unknown = NULL;
+	if (!task_get(cli, id, exec_id, &state, &unknown)) {
+		// a shim that does not answer: the daemon knows what to do with it
+		if (force && *exec_id == '\0' && error_is(unknown, CTRD_ERR_DEADLINE_EXCEEDED))
+			return ctr_task_delete(cli, id, exec_id, ret_status, error);
+		g_propagate_error(error, g_steal_pointer(&unknown));
 		return false;
+	}
 	bool running = state->process->status == CONTAINERD__V1__TYPES__STATUS__RUNNING ||
 	               state->process->status == CONTAINERD__V1__TYPES__STATUS__PAUSED ||
 	               (state->process->status == CONTAINERD__V1__TYPES__STATUS__CREATED &&
@@ -486,7 +497,6 @@ bool ctr_follow(Cli *cli, TaskIo *io, CtrWait *wait, GError **error)
 	task_io_forward(io);
 	if (!ctr_wait_end(wait, &status, error))
 		return false;
-	task_io_wait(io);
 	cli_exit(cli, (int)status);
 	return true;
 }
@@ -504,8 +514,10 @@ static bool attach_run(Cli *cli, GError **error)
 	if (ok) {
 		ok = ctr_follow(cli, io, wait, error);
 		uint32_t status = 0;
-		if (ok)
+		if (ok) {
+			task_io_wait(io);
 			ctr_task_delete(cli, id, "", &status, NULL);
+		}
 	} else {
 		ctr_wait_free(wait);
 	}

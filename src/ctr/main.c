@@ -23,10 +23,10 @@ static const CliFlag global_flags[] = {
 };
 
 static const CliCommand *const commands[] = {
-        &cmd_plugins, &cmd_version,      &cmd_containers, &cmd_content,   &cmd_events,  &cmd_images,
-        &cmd_leases,  &cmd_namespaces,   &cmd_run,        &cmd_snapshots, &cmd_tasks,   &cmd_oci,
-        &cmd_info,    &cmd_deprecations, &cmd_sandboxes,  &cmd_mounts,    &cmd_install, &cmd_shim,
-        NULL,
+        &cmd_plugins,   &cmd_version, &cmd_containers, &cmd_content,      &cmd_events,
+        &cmd_images,    &cmd_leases,  &cmd_namespaces, &cmd_run,          &cmd_snapshots,
+        &cmd_tasks,     &cmd_oci,     &cmd_info,       &cmd_deprecations, &cmd_debug,
+        &cmd_sandboxes, &cmd_mounts,  &cmd_install,    &cmd_shim,         NULL,
 };
 
 static bool root_run(Cli *cli, GError **error)

@@ -2,6 +2,7 @@
 #include "daemon/daemon.h"
 #include "base/error.h"
 #include "base/fs.h"
+#include "base/inflight.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "base/util.h"
@@ -247,9 +248,9 @@ static bool handle_signal(Daemon *d, int signal, bool running)
 		reload(d);
 	else if (signal == SIGHUP)
 		d->reload_pending = true; // the plugins are on another thread still
-	else if (signal == SIGUSR1 && running)
-		daemon_log_calls(d->set);
-	else if (signal != SIGUSR1)
+	else if (signal == SIGUSR1)
+		inflight_log();
+	else
 		return false;
 	return true;
 }

@@ -50,7 +50,6 @@ extern const PluginProxyKind daemon_proxy_kinds[];
 extern const size_t daemon_n_proxy_kinds;
 
 /* Writes a line for each call that is running into the log (plugins-server.c). Any thread. */
-void daemon_log_calls(const PluginSet *set);
 
 /* Subcommands; argv without the names of the program and of the command. */
 int cmd_config(const DaemonOptions *options, int argc, char **argv);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/util.h"
 #include "daemon/daemon.h"
 #include "daemon/flags.h"
@@ -54,6 +55,10 @@ int main(int argc, char **argv)
 	};
 	int index = 1;
 
+	if (!failpoints_setup("daemon", &error)) {
+		fprintf(stderr, "containerd: %s\n", error->message);
+		return 1;
+	}
 	if (!flags_parse(flags, G_N_ELEMENTS(flags), argc, argv, &index, &error)) {
 		printf("Incorrect Usage: %s\n\n", error->message);
 		print_usage(flags, G_N_ELEMENTS(flags));

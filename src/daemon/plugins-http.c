@@ -6,6 +6,7 @@
  */
 
 #include "base/error.h"
+#include "base/inflight.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -202,6 +203,14 @@ static void show_vars(const HttpRequest *request, HttpReply *reply, void *data)
 	g_string_append_printf(reply->body, "%s\n", document);
 }
 
+static void show_inflight(const HttpRequest *request, HttpReply *reply, void *data)
+{
+	g_autofree char *document = inflight_json();
+
+	reply->content_type = "application/json; charset=utf-8";
+	g_string_append_printf(reply->body, "%s\n", document);
+}
+
 static void show_pprof(const HttpRequest *request, HttpReply *reply, void *data)
 {
 	reply->status = 501;
@@ -215,6 +224,7 @@ static bool pprof_init(PluginInit *init, void **ret_instance, GError **error)
 {
 	static HttpRoute routes[] = {
 	        {"/debug/vars", show_vars, NULL},
+	        {"/debug/inflight", show_inflight, NULL},
 	        {"/debug/pprof/cmdline", show_cmdline, NULL},
 	        {"/debug/pprof/", show_pprof, NULL},
 	        {NULL, NULL, NULL},

@@ -145,30 +145,6 @@ static void listener_close(void *instance)
 	listener_free(l);
 }
 
-static void log_call(const char *method, const char *ns, int64_t age_ns, void *data)
-{
-	g_autofree char *age = duration_format(age_ns);
-
-	log_info("call in flight", "method", method, "namespace", str_or(ns, ""), "age", age, NULL);
-	(*(unsigned *)data)++;
-}
-
-void daemon_log_calls(const PluginSet *set)
-{
-	static const char *const ids[] = {"grpc", "ttrpc"};
-	unsigned n = 0;
-
-	log_info("=== BEGIN calls in flight ===", NULL);
-	for (size_t i = 0; i < G_N_ELEMENTS(ids); i++) {
-		const Plugin *p = plugins_lookup(set, PLUGIN_SERVER, ids[i]);
-
-		if (p != NULL && p->state == PLUGIN_OK)
-			rpc_server_visit(((Listener *)p->instance)->server, log_call, &n);
-	}
-	g_autofree char *count = g_strdup_printf("%u", n);
-	log_info("=== END calls in flight ===", "calls", count, NULL);
-}
-
 const PluginRegistration plugin_server_grpc = {
         .type = PLUGIN_SERVER,
         .id = "grpc",

@@ -3,6 +3,7 @@
 
 /* A server's call and its server, for the protocols, the dispatcher and the call API. */
 
+#include "base/inflight.h"
 #include "loop/lock.h"
 #include "rpc/call.h"
 #include "rpc/conn.h"
@@ -36,6 +37,7 @@ struct RpcCall {
 	RpcPair *metadata;
 	const char *ns, *lease;
 	Cancel *cancel;
+	Inflight inflight; // while the handler is at work
 	Arena *arena;
 	LoopTimer *timer; // loop's thread: the deadline's
 	int64_t timeout_ns;

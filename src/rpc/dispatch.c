@@ -144,6 +144,7 @@ void rpc_call_handled(RpcCall *call, RpcMsg *last, const GError *error)
 		entry->observer->handled(entry->slot,
 		                         (unsigned)(call->desc - entry->service.descriptor->methods),
 		                         rpc_status_of(error), time_mono() - call->started);
+	inflight_end(&call->inflight);
 	rpc_server_call_removed(call->server, call);
 	__atomic_sub_fetch(&call->conn->running, 1, __ATOMIC_RELAXED);
 	/* A late answer, after the deadline or the client's end, is dropped by finish. */
@@ -198,8 +199,10 @@ static void run(RpcCall *call)
 		api_init(call->desc->output, call->response);
 	}
 	log_scope_enter(&scope);
+	Inflight *before = inflight_enter(&call->inflight);
 	rpc_xfer_ref(&call->x); // a deferred call may be answered and gone before its handler returns
 	bool ok = method->handler(call, call->request, call->response, &error);
+	inflight_enter(before);
 	log_scope_leave(&scope);
 	bool deferred = call->deferred;
 	rpc_xfer_unref(&call->x);
@@ -225,6 +228,26 @@ static void run_posted(void *data)
 	run(data);
 }
 
+/* For the in-flight table: the first of the request's fields that says what it is about. */
+static void note_object(RpcCall *call)
+{
+	static const char *const names[] = {"container_id", "id", "name", "key", "ref", "digest"};
+	const ProtobufCMessageDescriptor *d = call->request->descriptor;
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		const ProtobufCFieldDescriptor *f =
+		        protobuf_c_message_descriptor_get_field_by_name(d, names[i]);
+		if (f == NULL || f->type != PROTOBUF_C_TYPE_STRING || f->label == PROTOBUF_C_LABEL_REPEATED ||
+		    f->quantifier_offset != 0)
+			continue;
+		const void *at = (const char *)call->request + f->offset;
+		const char *value = *(const char *const *)at;
+		if (value != NULL && *value != '\0') {
+			inflight_object(&call->inflight, value);
+			return;
+		}
+	}
+}
+
 /* The request of a unary call or a server's stream. */
 static bool unpack_request(RpcCall *call, GError **error)
 {
@@ -238,6 +261,8 @@ static bool unpack_request(RpcCall *call, GError **error)
 	                               ttrpc ? "ttrpc: error unmarshalling payload: "
 	                                     : "grpc: error unmarshalling request: ",
 	                               error);
+	if (call->request != NULL)
+		note_object(call);
 	return call->request != NULL;
 }
 
@@ -268,6 +293,7 @@ static void dispatch(RpcCall *call)
 	if (entry->observer != NULL)
 		entry->observer->started(entry->slot,
 		                         (unsigned)(call->desc - entry->service.descriptor->methods));
+	inflight_begin(&call->inflight, call->path, call->ns);
 	rpc_server_call_added(server, call);
 	unsigned running = __atomic_add_fetch(&call->conn->running, 1, __ATOMIC_RELAXED);
 	g_autoptr(GError) error = NULL;

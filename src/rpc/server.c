@@ -145,6 +145,11 @@ unsigned rpc_server_n_calls(RpcServer *server)
 	return server->n_calls;
 }
 
+unsigned rpc_server_n_connections(const RpcServer *server)
+{
+	return server->n_conns;
+}
+
 void rpc_server_visit(RpcServer *server, RpcCallVisitor visit, void *data)
 {
 	LOCK_SCOPE(&server->lock);

@@ -96,7 +96,8 @@ void rpc_server_stop(RpcServer *server, LoopFn done, void *data);
 /* After stop's done. */
 void rpc_server_free(RpcServer *server);
 
-unsigned rpc_server_n_calls(RpcServer *server); // running now; any thread
+unsigned rpc_server_n_calls(RpcServer *server);             // running now; any thread
+unsigned rpc_server_n_connections(const RpcServer *server); // loop's thread
 /* One row for each running call, for the in-flight table: method, namespace, age. Any thread. */
 typedef void (*RpcCallVisitor)(const char *method, const char *ns, int64_t age_ns, void *data);
 void rpc_server_visit(RpcServer *server, RpcCallVisitor visit, void *data);

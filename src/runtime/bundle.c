@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/bundle.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/identifiers.h"
 #include "base/json.h"
@@ -112,7 +113,8 @@ Bundle *bundle_new(const char *root, const char *state, const char *ns, const ch
 			error_set_errno(error, errno, "mkdir %s", b->path);
 		return NULL;
 	}
-	if (!fill(b, work, spec, error)) {
+	if (!FAILPOINT("bundle.new.made", error) || !fill(b, work, spec, error) ||
+	    !FAILPOINT("bundle.new.done", error)) {
 		tree_remove(b->path, NULL);
 		tree_remove(work, NULL);
 		return NULL;
@@ -130,7 +132,7 @@ static bool atomic_delete(const char *path, GError **error)
 		return false;
 	if (rename(path, hidden) != 0)
 		return errno == ENOENT || error_set_errno(error, errno, "rename %s %s", path, hidden);
-	return tree_remove(hidden, error);
+	return FAILPOINT("bundle.delete.renamed", error) && tree_remove(hidden, error);
 }
 
 bool bundle_delete(const Bundle *b, GError **error)
@@ -138,7 +140,7 @@ bool bundle_delete(const Bundle *b, GError **error)
 	g_autofree char *rootfs = bundle_file(b, "rootfs");
 	g_autofree char *link = bundle_file(b, "work");
 	g_autofree char *work = g_file_read_link(link, NULL);
-	if (!mount_unmount_recursive(rootfs, 0, error))
+	if (!FAILPOINT("bundle.delete.unmount", error) || !mount_unmount_recursive(rootfs, 0, error))
 		return error_prefix(error, "unmount rootfs %s", rootfs);
 	if (rmdir(rootfs) != 0 && errno != ENOENT)
 		return error_set_errno(error, errno, "failed to remove bundle rootfs: remove %s", rootfs);

@@ -100,11 +100,8 @@ static void undo(Entry *e, bool started)
 		               e->id, NULL);
 	if (started && !stopped) {
 		g_autoptr(Bundle) bundle = entry_bundle(e);
-		const ShimBinaryConfig config = tasks_binary_config(t);
 		TaskExit exit;
-		if (!shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error))
-			log_error_take(LOG_WARN, g_steal_pointer(&error),
-			               "failed to clean up after a sandbox", "sandboxID", e->id, NULL);
+		entry_cleanup(e, bundle, &exit);
 	}
 	if (!entry_delete(e, &error))
 		log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete shim", "sandboxID",

@@ -28,7 +28,9 @@ typedef struct {
 	char *state_dir;  // what its bundle lies in
 	bool is_sandbox;  // serves a sandbox itself; its end is the controller's affair
 	char *sandbox_id; // a task in this sandbox's shim, which goes on without it; NULL: it has its own
-	Shim *shim;       // set once, before READY or while CREATING
+	Shim *shim;       // set before READY or while CREATING; replaced by a reconnect
+	GPtrArray
+	        *retired; // of Shim*: what was replaced lives as long as this, for those who hold it unlocked
 	EntryState state;
 	bool shim_dead;    // its connection ended before it was READY
 	bool sandbox_ends; // its sandbox is being shut down, whose shim tells the exit
@@ -60,12 +62,31 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Entry, entry_unref)
 Entry *entry_reserve(Tasks *t, const char *ns, const char *id, const char *state_dir, EntryState state);
 /* Gives the name back. True for the one who did it, who then tells the world where that is due. */
 bool entry_drop(Entry *e);
+/* The same in two steps: nobody finds the entry any more, but its name is taken until entry_remove. False:
+ * somebody else did. */
+bool entry_claim(Entry *e);
+void entry_remove(Entry *e);
 Bundle *entry_bundle(const Entry *e);
 /* Connects the entry to its shim. */
 bool entry_connect(Entry *e, const ShimAddress *address, GError **error);
 void entry_ready(Entry *e);
 /* The READY entry of a name, after waiting for one that is loading; NULL: none. */
 Entry *entry_find(Tasks *t, const Ctx *ctx, const char *id);
+
+/* Which shim made the bundle: what was saved there, or the runtime of the container; owned by the caller. */
+char *entry_saved_binary(const Entry *e, const Bundle *bundle, GError **error);
+
+/* ---- tasks-cleanup.c: what is left of shims that are gone or cannot be talked to. These block. ---- */
+
+/* Ends the shim's process where it is still there (mute, or half dead), runs the binary's `delete` and
+ * deletes the bundle; tries again what fails. False: the bundle stays, for the next create and the next
+ * daemon, and the log says why. e->binary may be NULL: then only our own files can go. */
+bool entry_cleanup(Entry *e, const Bundle *bundle, TaskExit *ret);
+/* The same for an entry of the table, which goes, and its exit is told: once, by whoever takes it out, for
+ * whom this is true. ret may be NULL. */
+bool entry_cleanup_dead(Entry *e, TaskExit *ret);
+/* A bundle that is there without an entry, before the name is used again. */
+void entry_cleanup_leftover(Entry *e);
 
 /* While a sandbox is shut down the exits of its tasks are told by the shim; false: it could not be shut down.
  */

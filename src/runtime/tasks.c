@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/tasks.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
+#include "base/inflight.h"
 #include "base/log.h"
 #include "runtime/runtime-info-client.h"
+#include "runtime/shim-process.h"
 #include "runtime/tasks-private.h"
 #include "store/containers.h"
 #include "store/sandboxes.h"
@@ -15,6 +18,7 @@ void entry_unref(Entry *e)
 	if (e == NULL || !g_atomic_ref_count_dec(&e->refs))
 		return;
 	shim_unref(e->shim);
+	g_clear_pointer(&e->retired, g_ptr_array_unref);
 	g_free(e->ns);
 	g_free(e->id);
 	g_free(e->binary);
@@ -51,9 +55,7 @@ Entry *entry_reserve(Tasks *t, const char *ns, const char *id, const char *state
 	return e;
 }
 
-/* Takes the entry for its end: nobody finds it any more, but its name is not free yet. False: somebody else
- * did. */
-static bool entry_claim(Entry *e)
+bool entry_claim(Entry *e)
 {
 	LOCK_SCOPE(&e->tasks->lock);
 	if (e->state == ENTRY_GONE)
@@ -62,8 +64,7 @@ static bool entry_claim(Entry *e)
 	return true;
 }
 
-/* After entry_claim. */
-static void entry_remove(Entry *e)
+void entry_remove(Entry *e)
 {
 	Tasks *t = e->tasks;
 	g_autofree char *key = entry_key(e->ns, e->id);
@@ -93,32 +94,6 @@ ShimBinaryConfig tasks_binary_config(const Tasks *t)
 
 /* ---- shims that end on their own ---- */
 
-/* Runs the binary's `delete` and tells the exit, once: whoever took the entry out of the table tells. */
-static void cleanup_dead(Entry *e)
-{
-	Tasks *t = e->tasks;
-	log_info("shim disconnected, cleaning up", "id", e->id, "namespace", e->ns, NULL);
-	g_autoptr(Bundle) bundle = entry_bundle(e);
-	ShimBinaryConfig config = tasks_binary_config(t);
-	TaskExit exit = {.status = 255, .exited_at = time_now()};
-	g_autoptr(GError) error = NULL;
-	if (e->binary == NULL)
-		error_set(&error, CTRD_ERR_UNKNOWN, "no shim binary is known");
-	if (e->binary == NULL ||
-	    !shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error)) {
-		log_error_take(LOG_WARN, g_steal_pointer(&error),
-		               "failed to clean up after shim disconnected", "id", e->id, "namespace", e->ns,
-		               NULL);
-		/* the runtime's part could not be done; what is ours goes all the same */
-		if (!bundle_delete(bundle, &error))
-			log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id",
-			               e->id, "namespace", e->ns, NULL);
-	}
-	task_mounts_deactivate(t->mounts, e->ns, e->id);
-	if (entry_drop(e) && !e->sandbox_ends)
-		t->gone(e->ns, e->id, &exit, t->gone_data);
-}
-
 void tasks_sandbox_ends(Tasks *t, const char *ns, const char *sandbox_id, bool ends)
 {
 	LOCK_SCOPE(&t->lock);
@@ -140,6 +115,39 @@ static void connection_done(Entry *e)
 	cond_broadcast(&t->changed);
 }
 
+/* Whether the shim says anything at all within its deadline, be it that it knows no such method. */
+static bool entry_answers(Entry *e)
+{
+	Ctx ctx = {.ns = e->ns};
+	uint32_t pid = 0;
+	g_autoptr(GError) error = NULL;
+	inflight_stage("asks whether the shim is there");
+	return shim_ping(e->shim, &ctx, e->tasks->load_timeout_ns, &pid, &error) ||
+	       !(error_is(error, CTRD_ERR_DEADLINE_EXCEEDED) || error_is(error, CTRD_ERR_UNAVAILABLE));
+}
+
+/* A connection may end without its shim (a broken frame, a full table): then there is a new one, over which
+ * everybody reads the state anew. A shim that listens and does not answer is as good as dead. */
+static bool entry_reconnect(Entry *e)
+{
+	g_autoptr(Bundle) bundle = entry_bundle(e);
+	g_auto(ShimAddress) address = {0};
+	if (!shim_address_load(bundle, &address, NULL))
+		return false;
+	{
+		LOCK_SCOPE(&e->tasks->lock);
+		e->shim_dead = false;
+	}
+	if (!entry_connect(e, &address, NULL))
+		return false;
+	if (!entry_answers(e)) {
+		shim_close(e->shim);
+		return false;
+	}
+	log_info("connected to the shim again", "id", e->id, "namespace", e->ns, NULL);
+	return true;
+}
+
 static void dead_on_worker(void *data)
 {
 	Entry *e = data;
@@ -151,8 +159,8 @@ static void dead_on_worker(void *data)
 		ours = e->state == ENTRY_READY && !e->tasks->closing;
 		e->shim_dead = true;
 	}
-	if (ours)
-		cleanup_dead(e);
+	if (ours && !entry_reconnect(e))
+		entry_cleanup_dead(e, NULL);
 	connection_done(e);
 	entry_unref(e);
 }
@@ -183,6 +191,11 @@ bool entry_connect(Entry *e, const ShimAddress *address, GError **error)
 		return false;
 	}
 	LOCK_SCOPE(&t->lock);
+	if (e->shim != NULL) {
+		if (e->retired == NULL)
+			e->retired = g_ptr_array_new_with_free_func((GDestroyNotify)shim_unref);
+		g_ptr_array_add(e->retired, e->shim);
+	}
 	e->shim = shim;
 	return true;
 }
@@ -198,10 +211,19 @@ void entry_ready(Entry *e)
 		cond_broadcast(&e->tasks->changed);
 	}
 	if (dead)
-		cleanup_dead(e);
+		entry_cleanup_dead(e, NULL);
 }
 
 /* ---- ending a shim ourselves ---- */
+
+/* A shim that does not go when it is told to. Takes the error. */
+static void end_mute(Entry *e, GError *error)
+{
+	log_error_take(LOG_ERROR, error, "failed to shutdown shim task", "id", e->id, "namespace", e->ns,
+	               NULL);
+	if (e->binary != NULL)
+		shim_process_kill(e->binary, e->ns, e->id, e->tasks->grpc_address);
+}
 
 /* Shutdown (but of a sandbox's shim, which has its controller), close, delete the bundle. Nothing here can
  * fail the caller: what is left is in the log and found at the next start. */
@@ -210,13 +232,15 @@ static void shim_end(Entry *e, const Ctx *ctx)
 	Tasks *t = e->tasks;
 	Shim *shim = e->shim;
 	g_autoptr(GError) error = NULL;
+	inflight_stage("waits for the shim: Shutdown");
+	FAILPOINT_HERE("task.end.shutdown");
 	if (e->sandbox_id == NULL && !shim_shutdown(shim, ctx, t->shutdown_timeout_ns, &error) &&
 	    !error_is(error, CTRD_ERR_UNAVAILABLE))
-		log_error_take(LOG_ERROR, g_steal_pointer(&error),
-		               "failed to shutdown shim task and the shim might be leaked", "id",
-		               shim_id(shim), NULL);
+		end_mute(e, g_steal_pointer(&error));
 	g_clear_error(&error);
 	shim_close(shim);
+	inflight_stage("deletes the bundle");
+	FAILPOINT_HERE("task.end.bundle");
 	if (!bundle_delete(shim_bundle(shim), &error))
 		log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete shim", "id",
 		               shim_id(shim), NULL);
@@ -228,6 +252,7 @@ static void shim_end(Entry *e, const Ctx *ctx)
 static void create_undo(Entry *e, const Bundle *bundle, bool started, bool activated)
 {
 	Tasks *t = e->tasks;
+	inflight_stage("undoes the create");
 	/* the caller may be gone: the cleaning up has its own deadlines */
 	Ctx ctx = {.ns = e->ns};
 	g_autoptr(GError) error = NULL;
@@ -239,14 +264,10 @@ static void create_undo(Entry *e, const Bundle *bundle, bool started, bool activ
 		g_clear_error(&error);
 	}
 	if (started && !clean && path_exists(bundle->path)) {
-		ShimBinaryConfig config = tasks_binary_config(t);
 		TaskExit exit;
 		if (e->shim != NULL && e->sandbox_id == NULL)
 			shim_shutdown(e->shim, &ctx, t->shutdown_timeout_ns, NULL);
-		if (!shim_binary_delete(e->binary, bundle, &config, t->cleanup_timeout_ns, &exit, &error))
-			log_error_take(LOG_WARN, g_steal_pointer(&error),
-			               "failed to clean up after a failed create", "id", e->id, "namespace",
-			               e->ns, NULL);
+		entry_cleanup(e, bundle, &exit);
 	}
 	if (e->shim != NULL)
 		shim_end(e, &ctx);
@@ -339,8 +360,10 @@ static bool create_shim(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 		return error_prefix(error, "failed to resolve runtime path");
 	ShimBinaryConfig config = tasks_binary_config(e->tasks);
 	*ret_started = true;
-	if (!shim_binary_start(e->binary, bundle, &config, options, &address, error) ||
-	    !entry_connect(e, &address, error))
+	inflight_stage("starts the shim: %s", e->binary);
+	if (!FAILPOINT("task.create.start", error) ||
+	    !shim_binary_start(e->binary, bundle, &config, options, &address, error) ||
+	    !FAILPOINT("task.create.connect", error) || !entry_connect(e, &address, error))
 		return error_prefix(error, "start failed");
 	return true;
 }
@@ -366,8 +389,11 @@ static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 	        .options = options,
 	};
 	GError *failed = NULL;
+	inflight_stage("waits for the shim: Create");
+	if (!FAILPOINT("task.create.call", error))
+		return false;
 	if (shim_create(shim, ctx, &sc, ret_pid, &failed))
-		return true;
+		return FAILPOINT("task.create.done", error);
 	if (error_is(failed, CTRD_ERR_NOT_IMPLEMENTED) && shim_downgrade(shim)) {
 		g_clear_error(&failed);
 		if (shim_create(shim, ctx, &sc, ret_pid, &failed))
@@ -383,7 +409,11 @@ bool tasks_create(Tasks *t, const Ctx *ctx, const char *id, const TaskCreate *cr
 	g_autoptr(Entry) e = entry_reserve(t, ctx->ns, id, t->state, ENTRY_CREATING);
 	if (e == NULL)
 		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "task %s", id);
-	g_autoptr(Bundle) bundle = bundle_new(t->root, t->state, ctx->ns, id, create->spec, error);
+	inflight_stage("makes the bundle");
+	entry_cleanup_leftover(e);
+	g_autoptr(Bundle) bundle = FAILPOINT("task.create.bundle", error)
+	                                   ? bundle_new(t->root, t->state, ctx->ns, id, create->spec, error)
+	                                   : NULL;
 	if (bundle == NULL) {
 		entry_drop(e);
 		return false;
@@ -407,6 +437,7 @@ static bool wait_loaded(Tasks *t, const char *key, int64_t deadline)
 		Entry *e = g_hash_table_lookup(t->entries, key);
 		if (e == NULL || e->state != ENTRY_LOADING)
 			return true;
+		inflight_stage("waits until the shim is loaded");
 		if (!cond_wait_until(&t->changed, &t->lock, deadline))
 			return false;
 	}
@@ -474,13 +505,35 @@ Entry *entry_find(Tasks *t, const Ctx *ctx, const char *id)
 	return e != NULL && e->state == ENTRY_READY ? entry_ref(e) : NULL;
 }
 
+/* Who wants to kill or delete a task does not wait for a shim that does not answer. */
+static bool end_if_mute(Entry *e, TaskExit *ret)
+{
+	if (entry_answers(e))
+		return false;
+	log_error("the shim does not answer, ending it", "id", e->id, "namespace", e->ns, NULL);
+	bool ended = entry_cleanup_dead(e, ret);
+	shim_close(e->shim);
+	return ended;
+}
+
+bool tasks_end_if_mute(Tasks *t, const Ctx *ctx, const char *id)
+{
+	g_autoptr(Entry) e = entry_find(t, ctx, id);
+	TaskExit exit;
+	return e != NULL && !e->is_sandbox && end_if_mute(e, &exit);
+}
+
 bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GError **error)
 {
 	g_autoptr(Entry) e = entry_find(t, ctx, id);
 	if (e == NULL || e->is_sandbox)
 		return error_set(error, CTRD_ERR_NOT_FOUND, "task %s not found", id);
 	g_autoptr(GError) failed = NULL;
-	if (!shim_delete(e->shim, ctx, 0, ret, &failed)) {
+	if (end_if_mute(e, ret))
+		return true;
+	inflight_stage("waits for the shim: Delete");
+	if (!FAILPOINT("task.delete.call", &failed) || !shim_delete(e->shim, ctx, 0, ret, &failed) ||
+	    !FAILPOINT("task.delete.done", &failed)) {
 		log_info("failed to delete task", "id", id, "error", failed->message, NULL);
 		if (!error_is(failed, CTRD_ERR_NOT_FOUND)) {
 			g_propagate_error(error, g_steal_pointer(&failed));
@@ -505,28 +558,13 @@ bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GErro
 
 /* ---- recovery ---- */
 
-static char *saved_binary(Tasks *t, const Bundle *b, GError **error)
-{
-	g_autofree char *path = bundle_file(b, "shim-binary-path");
-	char *data = NULL;
-	size_t len = 0;
-	if (file_read(path, PATH_MAX, &data, &len, NULL) && len > 0)
-		return data;
-	g_free(data);
-	Ctx ctx = {.ns = b->ns};
-	g_autoptr(Container) c = containers_get(t->db, &ctx, b->id, error);
-	if (c == NULL)
-		return NULL;
-	return shim_binary_resolve(c->runtime_name, error);
-}
-
 /* Connects to a shim of an earlier daemon and asks whether its task is there. */
 static bool load_one(Entry *e, const Bundle *b, GError **error)
 {
 	Tasks *t = e->tasks;
 	Ctx ctx = {.ns = e->ns};
 	g_auto(ShimAddress) address = {0};
-	if (!shim_address_load(b, &address, error))
+	if (!FAILPOINT("task.load", error) || !shim_address_load(b, &address, error))
 		return false;
 	if (!entry_connect(e, &address, error))
 		return false;
@@ -567,14 +605,15 @@ static void load_on_worker(void *data)
 	Tasks *t = e->tasks;
 	g_autoptr(Bundle) b = entry_bundle(e);
 	g_autoptr(GError) error = NULL;
-	e->binary = saved_binary(t, b, &error);
+	e->binary = entry_saved_binary(e, b, &error);
 	if (e->binary != NULL && load_one(e, b, &error)) {
-		if (is_leaked(e) && entry_drop(e)) {
+		if (is_leaked(e) && entry_claim(e)) {
 			log_info("cleaning leaked shim process", "id", e->id, "namespace", e->ns, NULL);
 			Ctx ctx = {.ns = e->ns};
 			TaskExit exit;
 			shim_delete(e->shim, &ctx, t->cleanup_timeout_ns, &exit, NULL);
 			shim_end(e, &ctx);
+			entry_remove(e);
 		} else {
 			entry_ready(e);
 		}
@@ -586,7 +625,7 @@ static void load_on_worker(void *data)
 	if (e->shim != NULL)
 		shim_close(e->shim);
 	if (e->binary != NULL) {
-		cleanup_dead(e);
+		entry_cleanup_dead(e, NULL);
 	} else {
 		/* nobody knows its runtime: only our own files can go */
 		if (!bundle_delete(b, &error))

@@ -67,3 +67,6 @@ Shim *tasks_get(Tasks *t, const Ctx *ctx, const char *id, GError **error);
 GPtrArray *tasks_list(Tasks *t, const Ctx *ctx); // of Shim*, of the namespace, by id; owns references
 /* The task must have stopped: the shim says so. Can be repeated until it has succeeded. */
 bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GError **error);
+/* Before a SIGKILL: a shim that does not answer within the load timeout is killed and cleaned up, and its
+ * exit is told; then this is true and the task is gone. tasks_delete does the same. */
+bool tasks_end_if_mute(Tasks *t, const Ctx *ctx, const char *id);

@@ -6,6 +6,8 @@
 #include "runtime/tasks.h"
 #include "api/message.h"
 #include "base/error.h"
+#include "base/failpoint.h"
+#include "base/inflight.h"
 #include "base/log.h"
 #include "events/task.pb-c.h"
 #include "oci/filters.h"
@@ -16,6 +18,7 @@
 #include "store/containers.h"
 #include "types/metrics.pb-c.h"
 #include "types/task/task.pb-c.h"
+#include <signal.h>
 
 typedef Containerd__V1__Types__Process PbProcess;
 typedef Containerd__Task__V3__StateResponse StateResponse;
@@ -77,6 +80,7 @@ static bool pass_on(RpcCall *call, Shim *shim, const Ctx *ctx, int64_t timeout_n
 {
 	Passed *p = g_new0(Passed, 1);
 	*p = (Passed){call, shim, answer, g_str_equal(method, "State")};
+	inflight_stage("waits for the shim: %s", method);
 	rpc_call_defer(call);
 	shim_call_async(shim, ctx, timeout_ns, method, request, passed_done, p);
 	return true;
@@ -101,6 +105,10 @@ static bool tasks_start(RpcCall *call, const void *request, void *response, GErr
 	Containerd__Task__V3__StartRequest out = CONTAINERD__TASK__V3__START_REQUEST__INIT;
 	out.id = in->container_id;
 	out.exec_id = in->exec_id;
+	if (!FAILPOINT("task.start.call", error)) {
+		shim_unref(shim);
+		return false;
+	}
 	return pass_on(call, shim, &ctx, 0, "Start", &out, answer_start);
 }
 
@@ -111,6 +119,12 @@ static bool tasks_kill(RpcCall *call, const void *request, void *response, GErro
 	Shim *shim = find(call, in->container_id, &ctx, error);
 	if (shim == NULL)
 		return false;
+	Impl *impl = rpc_call_impl(call);
+	if (in->signal == SIGKILL && str_empty(in->exec_id) &&
+	    tasks_end_if_mute(impl->tasks, &ctx, in->container_id)) {
+		shim_unref(shim);
+		return true;
+	}
 	Containerd__Task__V3__KillRequest out = CONTAINERD__TASK__V3__KILL_REQUEST__INIT;
 	out.id = in->container_id;
 	out.exec_id = in->exec_id;
@@ -334,6 +348,7 @@ typedef struct {
 	Shim *shim;
 	TimeNs asked_at;
 	GBytes *answer; // the packed shim response, NULL where there is none
+	bool late;      // it did not answer in time
 } Asked;
 
 /* All callbacks run on the loop's thread; the caller's reference keeps it until everything has been asked. */
@@ -368,6 +383,7 @@ static void gather_done(const void *response, const GError *error, void *data)
 		protobuf_c_message_pack(response, packed);
 		a->answer = g_bytes_new_take(packed, len);
 	} else if (!error_is(error, CTRD_ERR_NOT_FOUND)) {
+		a->late = error_is(error, CTRD_ERR_DEADLINE_EXCEEDED);
 		log_error("a shim gave no answer", "id", shim_id(a->shim), "namespace", shim_ns(a->shim),
 		          "error", error->message, NULL);
 	}
@@ -402,6 +418,7 @@ static void gather(RpcCall *call, const Ctx *ctx, KeepFn keep, void *data, int64
 		if (keep == NULL || keep(shims->pdata[i], data))
 			g->asked[g->n++] = (Asked){.gather = g, .shim = shim_ref(shims->pdata[i])};
 	}
+	inflight_stage("waits for %zu shims: %s", g->n, method);
 	rpc_call_defer(call);
 	g_atomic_int_set(&g->pending, (gint)g->n + 1);
 	for (size_t i = 0; i < g->n; i++) {
@@ -426,6 +443,13 @@ static void answer_list(Gather *g)
 	out.tasks = pb_vec(arena, g->n);
 	for (size_t i = 0; i < g->n; i++) {
 		StateResponse *state = gather_unpack(g, i);
+		if (state == NULL && g->asked[i].late) {
+			// upstream leaves it out, and nobody learns what holds everything up
+			PbProcess *unknown = pb_new(arena, &containerd__v1__types__process__descriptor);
+			unknown->id = shim_id(g->asked[i].shim);
+			unknown->status = CONTAINERD__V1__TYPES__STATUS__UNKNOWN;
+			out.tasks[out.n_tasks++] = unknown;
+		}
 		if (state == NULL)
 			continue;
 		g_ptr_array_add(states, state);

@@ -3,6 +3,7 @@
 #include "shim/bootstrap.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/util.h"
@@ -298,7 +299,7 @@ static bool adjust_oom_score(pid_t pid, GError **error)
 	return true;
 }
 
-static bool server_settle(const Bootstrap *b, pid_t pid, const char *address, GError **error)
+static bool server_settle(const Bootstrap *b, pid_t pid, GError **error)
 {
 	if (b->options.shim_cgroup != NULL && !cgroup_join(b->options.shim_cgroup, pid, error))
 		return error_prefix(error, "failed to join cgroup %s", b->options.shim_cgroup);
@@ -308,11 +309,10 @@ static bool server_settle(const Bootstrap *b, pid_t pid, const char *address, GE
 	// A sandbox's options come with nothing else.
 	if (b->options_given && !runc_options_write(".", &b->options, error))
 		return false;
-	return file_write_atomic("shim.pid", pid_text, strlen(pid_text), 0644, false, error) &&
-	       file_write_atomic("address", address, strlen(address), 0644, false, error);
+	return file_write_atomic("shim.pid", pid_text, strlen(pid_text), 0644, false, error);
 }
 
-static bool server_start(const Bootstrap *b, int listener, const char *address, GError **error)
+static bool server_start(const Bootstrap *b, int listener, GError **error)
 {
 	if (!str_empty(g_getenv("SCHED_CORE")) &&
 	    prctl(PR_SCHED_CORE, SCHED_CORE_CREATE, 0, SCHED_CORE_PROCESS_GROUP, 0) < 0)
@@ -320,7 +320,8 @@ static bool server_start(const Bootstrap *b, int listener, const char *address, 
 	pid_t pid = server_spawn(b, listener, error);
 	if (pid < 0)
 		return false;
-	if (server_settle(b, pid, address, error))
+	if (FAILPOINT("shim.boot.spawned", error) && server_settle(b, pid, error) &&
+	    FAILPOINT("shim.boot.settled", error))
 		return true;
 	kill(pid, SIGKILL);
 	return false;
@@ -345,16 +346,17 @@ bool bootstrap_start(const Args *args, GError **error)
 		return false;
 	g_autofree char *address = bootstrap_address(&b, group);
 	const char *path = address + strlen("unix://");
+	// First, so that `delete` finds the socket whenever we die.
+	if (!file_write_atomic("address", address, strlen(address), 0644, false, error))
+		return false;
 	autofd listener = -1;
 	switch (socket_listen(path, &listener, error)) {
 	case SOCKET_FAILED:
 		return false;
 	case SOCKET_LIVE: // the shim of the pod
-		if (!file_write_atomic("address", address, strlen(address), 0644, false, error))
-			return false;
 		break;
 	case SOCKET_OURS:
-		if (!server_start(&b, listener, address, error)) {
+		if (!FAILPOINT("shim.boot.listen", error) || !server_start(&b, listener, error)) {
 			unlink(path);
 			return false;
 		}

@@ -274,6 +274,29 @@ static bool write_file(const char *dir, const char *name, const char *text, GErr
 	return fd_write_all(fd, text, strlen(text), error) || error_prefix(error, "write %s", path);
 }
 
+void cgroup_thaw(pid_t pid)
+{
+	g_autofree char *proc = g_strdup_printf("/proc/%d/cgroup", pid);
+	g_auto(GStrv) lines = read_lines(proc, NULL);
+	if (lines == NULL)
+		return; // gone already
+	g_autofree char *path = proc_cgroup_path(lines, cgroup_is_unified() ? NULL : "freezer");
+	if (path == NULL)
+		return;
+	if (cgroup_is_unified()) {
+		g_autofree char *dir = g_strconcat(MOUNT, path, NULL);
+		write_file(dir, "cgroup.freeze", "0", NULL);
+		return;
+	}
+	g_auto(GStrv) mountinfo = read_lines("/proc/self/mountinfo", NULL);
+	g_autofree char *mount = mountinfo != NULL ? v1_mount_point(mountinfo) : NULL;
+	g_autofree char *root = mount != NULL ? v1_mount_root(mountinfo, "freezer") : NULL;
+	if (root == NULL)
+		return;
+	g_autofree char *dir = g_strconcat(mount, "/freezer", below(root, path), NULL);
+	write_file(dir, "freezer.state", "THAWED", NULL);
+}
+
 void cgroup_enable_controllers(const Cgroup *cgroup)
 {
 	if (!cgroup->unified)

@@ -24,6 +24,15 @@ Cgroup *cgroup_load(pid_t pid, GError **error);
 void cgroup_free(Cgroup *cgroup);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cgroup, cgroup_free)
 
+/* Wakes the group that the process is in, where it is frozen: a SIGKILL does nothing until then. */
+void cgroup_thaw(pid_t pid);
+
+/* Kills what is in the cgroups of a container that its runtime has given up, and removes them:
+ * linux.cgroupsPath of the bundle's config.json, where that is the container's own (its last part has the id
+ * in it). Nothing happens where they are gone. Blocks, for a second at most: for helpers and `delete`. */
+void cgroup_remove_left(const char *bundle, const char *id);
+bool cgroup_path_is_ours(const char *path, const char *id); // for tests
+
 /* v2: let the groups above it pass all controllers down, as upstream does when a container was created. */
 void cgroup_enable_controllers(const Cgroup *cgroup);
 /* The packed Metrics and its type's name (static). */

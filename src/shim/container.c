@@ -3,6 +3,7 @@
 #include "shim/container.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -378,6 +379,7 @@ void container_exec_gone(Container *c)
 static void process_ended(Process *p, int code)
 {
 	Container *c = container_ref(p->container);
+	FAILPOINT_HERE("shim.exit");
 	if (p->is_init) {
 		init_exit(c, code);
 	} else {

@@ -7,6 +7,7 @@
  */
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/identifiers.h"
 #include "base/log.h"
@@ -75,6 +76,20 @@ static void fail_close(Op *op)
 		fail_unmount(op);
 }
 
+static void on_cgroups_removed(GError *error, void *data)
+{
+	g_clear_error(&error);
+	fail_close(data);
+}
+
+/* A runtime that was killed does not know of its cgroups any more. */
+static bool remove_cgroups(void *data, GError **error)
+{
+	const Container *c = data;
+	cgroup_remove_left(c->bundle, c->id);
+	return true;
+}
+
 static void on_fail_deleted(const GError *error, const char *output, void *data)
 {
 	Op *op = data;
@@ -82,7 +97,8 @@ static void on_fail_deleted(const GError *error, const char *output, void *data)
 	if (error != NULL && !runc_error_is_gone(error))
 		log_warn("failed to remove runc container", "id", op->container->id, "error", error->message,
 		         NULL);
-	fail_close(op);
+	op->stage = "undo: remove cgroups";
+	helper_run(op->container->shim->reaper, remove_cgroups, op->container, on_cgroups_removed, op);
 }
 
 static void on_fail_delete_timeout(void *data)
@@ -181,6 +197,7 @@ static void create_done(Op *op)
 		process_adopt(p);
 	}
 	process_started(p);
+	FAILPOINT_HERE("shim.create.answer");
 	op_finish(op, NULL);
 }
 
@@ -195,7 +212,7 @@ static void on_streams_started(GError *error, void *data)
 	if (create_canceled(op))
 		return;
 	g_autofree char *path = path_join(op->container->bundle, "init.pid");
-	if (!pid_file_read(path, &p->pid, &error)) {
+	if (!FAILPOINT("shim.create.pid", &error) || !pid_file_read(path, &p->pid, &error)) {
 		g_prefix_error(&error, "failed to retrieve OCI runtime container pid: ");
 		create_failed(op, error);
 		return;
@@ -216,6 +233,11 @@ static void on_created(const GError *error, const char *output, void *data)
 	op->runtime_ran = true;
 	if (create_canceled(op))
 		return;
+	GError *failed = NULL;
+	if (!FAILPOINT("shim.create.created", &failed)) {
+		create_failed(op, failed);
+		return;
+	}
 	op->stage = "start streams";
 	stdio_start(op->process->io, on_streams_started, op);
 }
@@ -244,7 +266,7 @@ static void on_prepared(GError *error, void *data)
 {
 	Op *op = data;
 	Container *c = op->container;
-	if (error != NULL) {
+	if (error != NULL || !FAILPOINT("shim.create.streams", &error)) {
 		g_prefix_error(&error, "failed to create init process I/O: ");
 		create_failed(op, error);
 		return;
@@ -262,6 +284,11 @@ static void create_streams(Op *op)
 {
 	if (create_canceled(op))
 		return;
+	GError *error = NULL;
+	if (!FAILPOINT("shim.create.mounted", &error)) {
+		create_failed(op, error);
+		return;
+	}
 	op->stage = "prepare streams";
 	op->process->io = process_stdio(op->process);
 	stdio_prepare(op->process->io, on_prepared, op);
@@ -304,7 +331,8 @@ static void create_run(Op *op)
 	GError *error = NULL;
 	if (c->rootfs != NULL && mkdir(c->rootfs, 0711) < 0 && errno != EEXIST)
 		error_set_errno(&error, errno, "mkdir %s", c->rootfs);
-	if (error != NULL || !runc_options_write(c->bundle, &c->options, &error)) {
+	if (error != NULL || !FAILPOINT("shim.create.begin", &error) ||
+	    !runc_options_write(c->bundle, &c->options, &error)) {
 		g_ptr_array_set_size(op->mounts, 0);
 		create_failed(op, error);
 		return;

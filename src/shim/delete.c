@@ -3,12 +3,14 @@
 #include "shim/delete.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/util.h"
 #include "mount/mount.h"
 #include "runtime/task/v3/shim.pb-c.h"
+#include "shim/cgroup.h"
 #include "shim/container-private.h"
 #include "shim/events.h"
 #include "shim/options.h"
@@ -68,7 +70,12 @@ bool delete_run(const Args *args, GError **error)
 	if (!runc_options_read(bundle, &options, error))
 		return false;
 
+	if (!FAILPOINT("shim.cleanup.begin", error))
+		return false;
 	runc_delete(bundle, args, &options);
+	cgroup_remove_left(bundle, args->id); // of a runtime that died with its shim
+	if (!FAILPOINT("shim.cleanup.deleted", error))
+		return false;
 	g_autofree char *rootfs = path_join(bundle, "rootfs");
 	GError *warning = NULL;
 	if (!mount_unmount_recursive(rootfs, 0, &warning))

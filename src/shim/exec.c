@@ -3,6 +3,7 @@
 /* Additional processes, and the start of all processes: `runc exec`, `runc start`, `runc restore`. */
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/identifiers.h"
 #include "base/json.h"
@@ -40,7 +41,7 @@ bool container_exec(Container *c, const ExecSpec *spec, GError **error)
 		return false;
 	if (g_hash_table_contains(c->execs, spec->exec_id))
 		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "id %s", spec->exec_id);
-	if (!state_allows(true, c->init->state, ACT_EXEC, error))
+	if (!state_allows(true, c->init->state, ACT_EXEC, error) || !FAILPOINT("shim.exec.add", error))
 		return false;
 	g_autofree char *text = exec_spec(spec, error);
 	if (text == NULL)
@@ -123,6 +124,8 @@ static void on_exec_streams(GError *error, void *data)
 	g_autofree char *path = exec_file(p, ".pid");
 	g_autoptr(GError) pid_error = NULL;
 	pid_t pid = 0;
+	if (error == NULL)
+		FAILPOINT("shim.exec.pid", &error);
 	if (!pid_file_read(path, &pid, &pid_error) && error == NULL)
 		error_set(&error, CTRD_ERR_UNKNOWN, "failed to retrieve OCI runtime exec pid: %s",
 		          pid_error->message);
@@ -174,7 +177,7 @@ static void exec_runc(Op *op)
 	GError *error = NULL;
 	g_autofree char *spec = exec_file(p, ".json");
 	g_autofree char *pid_file = exec_file(p, ".pid");
-	if (!exec_write_spec(p, spec, &error)) {
+	if (!exec_write_spec(p, spec, &error) || !FAILPOINT("shim.exec.runc", &error)) {
 		exec_failed(op, error);
 		return;
 	}
@@ -192,6 +195,8 @@ static void exec_runc(Op *op)
 static void on_exec_prepared(GError *error, void *data)
 {
 	Op *op = data;
+	if (error == NULL)
+		FAILPOINT("shim.exec.streams", &error);
 	if (error != NULL || op->canceled) {
 		if (error == NULL)
 			error_set(&error, CTRD_ERR_CANCELED, "context canceled");
@@ -230,6 +235,7 @@ static void exec_start_run(Op *op)
 static void init_start_done(Op *op, GError *error)
 {
 	Process *p = op->process;
+	FAILPOINT_HERE("shim.start.done");
 	if (error == NULL) {
 		state_move(&p->state, STATE_RUNNING);
 		publish_started(p);
@@ -297,7 +303,7 @@ static void init_start_run(Op *op)
 {
 	Process *p = op->process;
 	GError *error = NULL;
-	if (!state_allows(true, p->state, ACT_START, &error)) {
+	if (!state_allows(true, p->state, ACT_START, &error) || !FAILPOINT("shim.start.runc", &error)) {
 		op_finish(op, error);
 		return;
 	}

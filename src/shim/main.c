@@ -4,6 +4,7 @@
  * server. */
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/util.h"
 #include "shim/args.h"
 #include "shim/bootstrap.h"
@@ -35,7 +36,7 @@ int main(int argc, char **argv)
 {
 	g_auto(Args) args = {0};
 	g_autoptr(GError) error = NULL;
-	if (!args_parse(argc, argv, &args, &error)) {
+	if (!failpoints_setup("shim", &error) || !args_parse(argc, argv, &args, &error)) {
 		fprintf(stderr, "%s\n", error->message);
 		return 2;
 	}

@@ -3,6 +3,7 @@
 /* What is done to processes that exist: delete, kill, pause, resume, update, checkpoint, ps. */
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -92,9 +93,18 @@ static void on_exec_drained(GError *error, void *data)
 	on_drained(error, data, exec_delete_close);
 }
 
+/* Whether a failpoint has ended the operation. */
+static bool failed_here(Op *op, bool ok, GError *error)
+{
+	if (!ok)
+		op_finish(op, error);
+	return !ok;
+}
+
 static void exec_delete_run(Op *op)
 {
-	if (!refused(op))
+	GError *error = NULL;
+	if (!refused(op) && !failed_here(op, FAILPOINT("shim.exec.delete", &error), error))
 		drain(op, on_exec_drained);
 }
 
@@ -114,6 +124,7 @@ static void init_deleted(Op *op)
 	e.exit_status = (uint32_t)p->code;
 	e.exited_at = &at;
 	publisher_publish(c->shim->publisher, "/tasks/delete", &e);
+	FAILPOINT_HERE("shim.delete.answer");
 	bool listed = g_hash_table_lookup(c->shim->containers, c->id) == c;
 	if (listed)
 		g_hash_table_remove(c->shim->containers, c->id);
@@ -128,7 +139,7 @@ static void on_rootfs_unmounted(GError *error, void *data)
 	if (op->error != NULL) {
 		g_clear_error(&error);
 		op_finish(op, g_steal_pointer(&op->error));
-	} else if (error != NULL) {
+	} else if (error != NULL || !FAILPOINT("shim.delete.unmounted", &error)) {
 		log_warn("failed to cleanup rootfs mount", "error", error->message, "id", op->container->id,
 		         NULL);
 		g_prefix_error(&error, "failed rootfs umount: ");
@@ -193,6 +204,8 @@ static void on_deleted(const GError *error, const char *output, void *data)
 	// same.
 	if (error != NULL && !runc_error_is_gone(error))
 		op->error = runc_error(&op->container->runc, error, "failed to delete task");
+	else
+		FAILPOINT("shim.delete.deleted", &op->error);
 	if (op->error == NULL && p->pid > 0 && p->exited_at == 0)
 		await_exit(op);
 	else
@@ -201,6 +214,9 @@ static void on_deleted(const GError *error, const char *output, void *data)
 
 static void init_delete_runc(Op *op)
 {
+	GError *error = NULL;
+	if (failed_here(op, FAILPOINT("shim.delete.runc", &error), error))
+		return;
 	op->stage = "runc delete";
 	op_args(op, "delete", op->container->id, NULL);
 	op_run_runc(op, RUNC_CAPTURE, on_deleted);
@@ -229,12 +245,17 @@ Op *process_delete(Process *p, OpFn done, void *data)
 static void on_killed(const GError *error, const char *output, void *data)
 {
 	Op *op = data;
+	const Process *p = op->process;
+	// crun leaves a group frozen, whoever froze it, and then nobody dies
+	if (error == NULL && op->signal == SIGKILL && p->pid > 0 && p->exited_at == 0)
+		cgroup_thaw(p->pid);
 	op_finish(op, runc_kill_error(error));
 }
 
 static void init_kill_run(Op *op)
 {
-	if (refused(op))
+	GError *error = NULL;
+	if (refused(op) || failed_here(op, FAILPOINT("shim.kill.runc", &error), error))
 		return;
 	op->stage = "runc kill";
 	op_arg(op, "kill");

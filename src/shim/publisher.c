@@ -17,6 +17,9 @@
 
 #define MAX_TRIES 6
 #define CALL_TIMEOUT (5 * NS_PER_SEC)
+/* Pauses between looking for a daemon that is away. */
+#define AWAY_WAIT_MIN NS_PER_SEC
+#define AWAY_WAIT_MAX (60 * NS_PER_SEC)
 
 typedef struct {
 	const char *topic;
@@ -33,7 +36,8 @@ struct Publisher {
 	RpcClient *client;
 	GQueue queue; // of Event; the head is being sent, or waits for its next try
 	bool sending;
-	unsigned tries; // of the head
+	unsigned tries;    // of the head
+	int64_t away_wait; // 0: the daemon is there, for all we know
 	LoopTimer *retry, *flush_timer;
 	LoopFn flush_done;
 	void *flush_data;
@@ -95,6 +99,19 @@ static void head_failed(Publisher *p, const char *text)
 	loop_timer_start(p->retry, p->tries * NS_PER_SEC, 0);
 }
 
+/* Nobody takes events: that says nothing about the event, which waits (until PUBLISHER_MAX wait). The daemon
+ * that comes back calls us, and so does publisher_kick. */
+static void daemon_away(Publisher *p, const char *text)
+{
+	const Event *e = g_queue_peek_head(&p->queue);
+	if (p->away_wait == 0)
+		log_warn("the daemon takes no events, they wait", "error", text, "topic", e->topic, NULL);
+	p->tries = 0;
+	p->away_wait = CLAMP(p->away_wait * 2, AWAY_WAIT_MIN, AWAY_WAIT_MAX);
+	p->retry = loop_timer_new(p->loop, on_retry, p);
+	loop_timer_start(p->retry, p->away_wait, 0);
+}
+
 static void client_drop(Publisher *p)
 {
 	g_clear_pointer(&p->client, rpc_client_unref);
@@ -105,6 +122,7 @@ static void on_forwarded(const void *response, const GError *error, void *data)
 	Publisher *p = data;
 	p->sending = false;
 	if (error == NULL) {
+		p->away_wait = 0;
 		head_done(p);
 		return;
 	}
@@ -114,7 +132,10 @@ static void on_forwarded(const void *response, const GError *error, void *data)
 		publisher_send(p);
 		return;
 	}
-	head_failed(p, error->message);
+	if (error_is(error, CTRD_ERR_UNAVAILABLE))
+		daemon_away(p, error->message);
+	else
+		head_failed(p, error->message);
 }
 
 static Google__Protobuf__Any event_any(const Event *e)
@@ -221,6 +242,7 @@ void publisher_kick(Publisher *p)
 	loop_timer_free(g_steal_pointer(&p->retry));
 	// A daemon that starts reads our state before it takes events: such tries must not use an event up.
 	p->tries = 0;
+	p->away_wait = 0;
 	publisher_send(p);
 }
 

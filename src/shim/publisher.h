@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * Events on their way to the daemon: in order, one at a time, over ttrpc (Events.Forward). An event is tried
- * six times, with a pause of 1, 2 .. 5 seconds in between, then dropped; at most PUBLISHER_MAX wait, the
- * oldest go first. Events are hints: what counts is the state that the daemon reads from us. Upstream:
- * pkg/shim/publisher.go, which retries out of order. Loop's thread only.
+ * Events on their way to the daemon: in order, one at a time, over ttrpc (Events.Forward). An event that the
+ * daemon refuses is tried six times, with a pause of 1, 2 .. 5 seconds in between, then dropped. While no
+ * daemon is there they wait, for as long as it takes: at most PUBLISHER_MAX, the oldest go first. Events are
+ * hints: what counts is the state that the daemon reads from us. Upstream: pkg/shim/publisher.go, which
+ * retries out of order and gives up after six tries in any case. Loop's thread only.
  */
 
 #include "loop/loop.h"

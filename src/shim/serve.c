@@ -3,6 +3,7 @@
 #include "shim/serve.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "rpc/server.h"
@@ -19,6 +20,8 @@
 
 #define LISTEN_FD 3
 #define FLUSH_TIMEOUT (3 * NS_PER_SEC)
+/* How long a shim without anything to look after waits for a daemon. */
+#define LONELY_TIMEOUT (10 * NS_PER_SEC)
 
 typedef struct {
 	Loop *loop;
@@ -29,6 +32,7 @@ typedef struct {
 	struct stat socket_file;
 	int signal_fd;
 	uv_poll_t signal_poll;
+	LoopTimer *lonely;
 	bool stopping;
 } Server;
 
@@ -67,6 +71,7 @@ static void on_flushed(void *data)
 static void on_rpc_stopped(void *data)
 {
 	Server *s = data;
+	FAILPOINT_HERE("shim.shutdown.flush");
 	publisher_flush(s->shim.publisher, FLUSH_TIMEOUT, on_flushed, s);
 }
 
@@ -76,9 +81,31 @@ static void server_stop(void *data)
 	if (s->stopping)
 		return;
 	s->stopping = true;
+	FAILPOINT_HERE("shim.shutdown.begin");
 	// First the name: whoever starts a container of this group from now on gets a new shim.
 	remove_socket(s);
 	rpc_server_stop(s->rpc, on_rpc_stopped, s);
+}
+
+/* A daemon that dies between starting us and giving us a container, or between the last Delete and Shutdown,
+ * would leave us for ever. */
+static void on_lonely(void *data)
+{
+	Server *s = data;
+	if (!task_service_is_idle(&s->service))
+		return; // armed again when it is
+	if (rpc_server_n_connections(s->rpc) > 0) {
+		loop_timer_start(s->lonely, LONELY_TIMEOUT, 0);
+		return;
+	}
+	log_info("nothing to look after and no daemon, ending", NULL);
+	server_stop(s);
+}
+
+static void on_idle(void *data)
+{
+	Server *s = data;
+	loop_timer_start(s->lonely, LONELY_TIMEOUT, 0);
 }
 
 /* ---- signals ---- */
@@ -187,14 +214,17 @@ bool serve_run(const Args *args, GError **error)
 	s->service = (TaskService){.shim = &s->shim,
 	                           .sandbox = sandbox_service_new(&s->shim, server_stop, s),
 	                           .on_shutdown = server_stop,
+	                           .on_idle = on_idle,
 	                           .data = s};
 	const RpcServerLimits limits = {
 	        .max_connections = 256, .max_streams = 1024, .shutdown_ns = NS_PER_SEC};
 	s->rpc = rpc_server_new(s->loop, NULL, &limits);
 	task_service_add(s->rpc, &s->service);
 	sandbox_service_add(s->rpc, s->service.sandbox);
-	if (!rpc_server_listen(s->rpc, RPC_PROTO_TTRPC, fd, true, error))
+	if (!FAILPOINT("shim.serve", error) || !rpc_server_listen(s->rpc, RPC_PROTO_TTRPC, fd, true, error))
 		return false;
+	s->lonely = loop_timer_new(s->loop, on_lonely, s);
+	on_idle(s);
 	loop_run(s->loop);
 	return true;
 }

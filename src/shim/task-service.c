@@ -58,6 +58,12 @@ static Shim *shim_of(RpcCall *call)
 	return service_of(call)->shim;
 }
 
+bool task_service_is_idle(const TaskService *service)
+{
+	return g_hash_table_size(service->shim->containers) == 0 &&
+	       !sandbox_service_is_active(service->sandbox);
+}
+
 /* ---- deferring ---- */
 
 static Pending *pending_new(RpcCall *call, Shim *shim, Process *process, void (*answer)(void *, RpcCall *))
@@ -89,6 +95,7 @@ static void on_done(GError *error, void *data)
 {
 	Pending *p = data;
 	RpcCall *call = p->call;
+	TaskService *s = rpc_call_impl(call);
 	// Off before the answer: the call, and its token, are gone with it.
 	if (p->cancel_id != 0)
 		cancel_off(rpc_call_cancel(call), p->cancel_id);
@@ -98,6 +105,8 @@ static void on_done(GError *error, void *data)
 	else
 		p->answer(p, call);
 	pending_free(p);
+	if (s->on_idle != NULL && task_service_is_idle(s))
+		s->on_idle(s->data);
 }
 
 static void on_cancel(void *data)
@@ -455,7 +464,7 @@ static bool handle_connect(RpcCall *call, const void *request, void *response, G
 static bool handle_shutdown(RpcCall *call, const void *request, void *response, GError **error)
 {
 	TaskService *s = service_of(call);
-	if (g_hash_table_size(s->shim->containers) == 0 && !sandbox_service_is_active(s->sandbox))
+	if (task_service_is_idle(s))
 		s->on_shutdown(s->data);
 	return true;
 }

@@ -129,9 +129,23 @@ static void test_gone(void)
 	g_assert_nonnull(n->cpu->usage);
 }
 
+static void test_path_is_ours(void)
+{
+	g_assert_true(cgroup_path_is_ours("/default/c1", "c1"));
+	g_assert_true(cgroup_path_is_ours("/kubepods/pod1/cri-containerd-abc", "abc"));
+	g_assert_true(cgroup_path_is_ours("/default/x/../c1/", "c1"));
+	g_assert_false(cgroup_path_is_ours("/default/other", "c1"));
+	g_assert_false(cgroup_path_is_ours("/c1/other", "c1"));
+	g_assert_false(cgroup_path_is_ours("/", "c1"));
+	g_assert_false(cgroup_path_is_ours("/c1/..", "c1"));
+	g_assert_false(cgroup_path_is_ours("system.slice:docker:c1", "c1"));
+	g_assert_false(cgroup_path_is_ours("/default/c1", ""));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/cgroup/path-is-ours", test_path_is_ours);
 	g_test_add_func("/cgroup/v2", test_v2);
 	g_test_add_func("/cgroup/v1", test_v1);
 	g_test_add_func("/cgroup/gone", test_gone);

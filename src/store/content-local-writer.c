@@ -7,6 +7,7 @@
  */
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -333,11 +334,11 @@ static bool publish(LocalWriter *w, const struct stat *st, GError **error)
 		tree_remove(w->path, NULL);
 		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "content %s", w->digest);
 	}
-	if (!finish_file(w, st, error))
+	if (!finish_file(w, st, error) || !FAILPOINT("content.commit.synced", error))
 		return false;
 	if (rename(w->data, target) != 0)
 		return error_set_errno(error, errno, "rename %s %s", w->data, target);
-	if (!dir_fsync(dir, error))
+	if (!dir_fsync(dir, error) || !FAILPOINT("content.commit.renamed", error))
 		return false;
 	g_autoptr(GError) cause = NULL;
 	if (!tree_remove(w->path, &cause))

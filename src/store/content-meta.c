@@ -14,6 +14,7 @@
  */
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/identifiers.h"
 #include "loop/lock.h"
 #include "oci/labels.h"
@@ -655,7 +656,7 @@ static bool commit_checked(NsWriter *nw, const Ctx *ctx, int64_t size, const cha
 		return false;
 	g_autofree char *digest = expected != NULL ? g_strdup(expected) : nw_digest(&nw->base);
 	META_PIN_SCOPE(nw->store->db, digest);
-	if (!commit_backend(nw, ctx, actual_size, expected, error))
+	if (!commit_backend(nw, ctx, actual_size, expected, error) || !FAILPOINT("content.commit.row", error))
 		return false;
 	g_autoptr(GHashTable) copy = strmap_copy(labels);
 	Args a = {.ctx = ctx, .ref = nw->ref, .digest = digest, .size = actual_size, .labels = copy};

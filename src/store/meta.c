@@ -15,6 +15,7 @@
 
 #include "store/meta.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/identifiers.h"
 #include "base/log.h"
@@ -488,13 +489,14 @@ static void run_batch(MetaDb *db, Request *batch)
 			error = g_error_copy(r->error);
 		}
 	}
-	if (!lost && !conn_run(db->writer, "COMMIT", &error)) {
+	if (!lost && (!FAILPOINT("meta.commit", &error) || !conn_run(db->writer, "COMMIT", &error))) {
 		lost = true;
 		if (!sqlite3_get_autocommit(db->writer->sqlite))
 			conn_run(db->writer, "ROLLBACK", NULL);
 	}
 	if (lost)
 		fail_batch(batch, error);
+	FAILPOINT_HERE("meta.committed");
 }
 
 static Request *take_batch(MetaDb *db)

@@ -16,6 +16,7 @@
  */
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "loop/lock.h"
@@ -367,7 +368,8 @@ static bool prepare_disk(Prepare *p, const SnapshotNode *node, GError **error)
 		error_prefix(error, "failed to create snapshot");
 		return blame_removal(p->l, p->ctx.ns, p->parent, p->parent_id, "parent snapshot", error);
 	}
-	bool ok = meta_update(p->l->db, prepare_insert_tx, p, error);
+	bool ok = FAILPOINT("snapshot.prepare.made", error) &&
+	          meta_update(p->l->db, prepare_insert_tx, p, error);
 	if (ok && p->exists == NULL)
 		return true;
 	g_autoptr(GError) removal = NULL;
@@ -390,6 +392,7 @@ static GPtrArray *prepare_new(Prepare *p, GError **error)
 	                     .cancel = p->ctx.cancel};
 	bool ok = prepare_disk(p, &node, error);
 	made(l, p->id);
+	ok = ok && FAILPOINT("snapshot.prepare.done", error);
 	return ok && p->exists == NULL ? l->driver->ops->mounts(l->driver, &node, error) : NULL;
 }
 
@@ -544,7 +547,7 @@ static bool local_commit(Snapshotter *self, const Ctx *ctx, const char *name, co
 		return false;
 	if (!c.exists && !commit_disk(&c, error))
 		return false;
-	if (!meta_update(l->db, commit_tx, &c, error))
+	if (!FAILPOINT("snapshot.commit.synced", error) || !meta_update(l->db, commit_tx, &c, error))
 		return false;
 	if (c.exists)
 		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "snapshot %s", Q(name));
@@ -554,7 +557,7 @@ static bool local_commit(Snapshotter *self, const Ctx *ctx, const char *name, co
 	                    .name = name,
 	                    .snapshotter = self->name};
 	meta_emit(l->db, &event);
-	return true;
+	return FAILPOINT("snapshot.commit.done", error);
 }
 
 // ---- remove ----
@@ -590,8 +593,10 @@ static bool local_remove(Snapshotter *self, const Ctx *ctx, const char *key, GEr
 	Local *l = local_of(self);
 	Remove r = {.l = l, .ctx = *ctx, .key = key};
 	r.ctx.ns = meta_namespace(ctx, error);
-	if (r.ctx.ns == NULL || !meta_update(l->db, remove_tx, &r, error))
+	if (r.ctx.ns == NULL || !FAILPOINT("snapshot.remove.row", error) ||
+	    !meta_update(l->db, remove_tx, &r, error))
 		return false;
+	FAILPOINT_HERE("snapshot.remove.directory");
 	if (l->driver->sync_remove)
 		remove_directory(l, r.id);
 	StoreEvent event = {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The names that an image gets (upstream core/transfer/image, core/images/archive/reference.go). */
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/util.h"
 #include "oci/labels.h"
 #include "oci/reference.h"
@@ -132,6 +133,8 @@ GPtrArray *store_images(Operation *op, const TransferImages *images, const Descr
 		error_set_class(error, CTRD_ERR_NOT_FOUND, "no image name found");
 		return NULL;
 	}
+	if (!FAILPOINT("transfer.images", error))
+		return NULL;
 	g_autoptr(GPtrArray) stored = g_ptr_array_new_with_free_func((GDestroyNotify)image_free);
 	for (guint i = 0; i < wanted->len; i++) {
 		Image *image = upsert(op, wanted->pdata[i], error);

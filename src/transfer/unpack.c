@@ -15,6 +15,7 @@
  */
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/identifiers.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -124,7 +125,7 @@ static bool layer_prepare(Layer *l, GError **error)
 		l->mounts = snapshot_prepare(sn, &op->ctx, key, str_or(parent, ""), labels, &e);
 		if (l->mounts != NULL) {
 			l->key = g_steal_pointer(&key);
-			return true;
+			return FAILPOINT("unpack.prepared", error);
 		}
 		if (!error_is(e, CTRD_ERR_ALREADY_EXISTS)) {
 			g_autofree char *quoted = go_quote(key);
@@ -345,7 +346,7 @@ static bool layer_extract(Layer *l, GError **error)
 		               "wrong diff id \"%s\" calculated on extraction \"%s\", desc \"%s\"",
 		               x.result.diff_id, l->diff_id, l->desc->digest);
 	layer_stream_result_clear(&x.result);
-	ok = ok && label_uncompressed(l, error);
+	ok = ok && FAILPOINT("unpack.applied", error) && label_uncompressed(l, error);
 	l->applied = ok;
 	return ok;
 }
@@ -354,6 +355,8 @@ static bool layer_commit(Layer *l, const Ctx *ctx, GError **error)
 {
 	g_autoptr(GHashTable) labels = snapshot_labels(l);
 	g_autoptr(GError) e = NULL;
+	if (!FAILPOINT("unpack.commit", error))
+		return false;
 	if (snapshot_commit(l->u->platform->snapshotter, ctx, l->chain_id, l->key,
 	                    l->u->parallel ? l->parent : NULL, labels, &e)) {
 		g_clear_pointer(&l->key, g_free);
