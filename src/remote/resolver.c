@@ -274,7 +274,8 @@ bool resolver_resolve(Resolver *r, Cancel *cancel, Descriptor *ret, GError **err
 /* ---- Fetch ---- */
 
 enum {
-	STALLED_MAX = 3, // broken connections in a row that brought nothing
+	STALLED_MAX = 3,          // broken connections in a row that brought nothing
+	PROGRESS_MIN = 64 * 1024, // what a connection that then stalled must have brought to have been of use
 };
 
 typedef struct {
@@ -533,10 +534,13 @@ bool resolver_fetch(Resolver *r, Cancel *cancel, const Descriptor *desc, int64_t
 		f.stalled = false;
 		int64_t before = f.offset;
 		ok = fetch_try(&f, &again, &e);
+		int64_t brought = f.offset - before;
+		if (brought > (f.stalled ? PROGRESS_MIN : 0))
+			stalled = 0;
 		if (f.stalled)
 			stalled += 2; // that takes long enough
-		else
-			stalled = f.offset > before ? 0 : stalled + 1;
+		else if (brought == 0)
+			stalled++;
 		if (!ok && again && desc->size > 0 && f.offset == desc->size) {
 			ok = true; // broken after the last byte
 		} else if (!ok && (!again || stalled > STALLED_MAX)) {
