@@ -118,6 +118,10 @@ static void resolve_or_fetch(HttpClient *http, Cancel *cancel, unsigned what)
 			g_assert(desc.digest != NULL && desc.size >= 0);
 		return;
 	}
+	if (what == 4) {
+		g_autoptr(GPtrArray) found = resolver_referrers(resolver, cancel, DIGEST, NULL, NULL);
+		return;
+	}
 	Descriptor desc = {
 	        .media_type = (char *)MEDIA_TYPE_OCI_LAYER, .digest = (char *)DIGEST, .size = 1000};
 	int64_t got = 0;
@@ -136,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	g_autoptr(HttpClient) http = http_client_new(NULL);
 	g_autoptr(Cancel) cancel = cancel_new(NULL);
 	cancel_set_deadline(cancel, time_mono() + DEADLINE);
-	unsigned what = data[0] % 4;
+	unsigned what = data[0] % 5;
 	if (what == 0)
 		ask(http, cancel);
 	else

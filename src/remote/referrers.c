@@ -11,7 +11,29 @@
 #include "remote/url.h"
 #include <string.h>
 
-static bool ask(Request *req, Cancel *cancel, bool last_host, GPtrArray **ret, GError **error)
+enum {
+	PAGES_MAX = 64,
+};
+
+/* The next page's URL, from `Link: </v2/...>; rel="next"`. NULL: this was the last. Owned by the caller. */
+static char *next_page(HttpResponse *resp)
+{
+	g_autoptr(GPtrArray) links = http_header_values(resp, "Link");
+	for (guint i = 0; i < links->len; i++) {
+		const char *link = links->pdata[i], *end = strchr(link, '>');
+		if (*link != '<' || end == NULL)
+			continue;
+		if (strstr(end, "rel=\"next\"") == NULL && strstr(end, "rel=next") == NULL)
+			continue;
+		g_autofree char *target = g_strndup(link + 1, (size_t)(end - link - 1));
+		return url_resolve(http_url(resp), target);
+	}
+	return NULL;
+}
+
+/* One page; what it has is appended to found. */
+static bool ask_page(Request *req, Cancel *cancel, bool last_host, GPtrArray *found, char **ret_next,
+                     GError **error)
 {
 	request_header(req, "Accept", MEDIA_TYPE_OCI_INDEX ", */*");
 	g_autoptr(HttpResponse) resp = request_do(req, cancel, last_host, NULL, error);
@@ -30,7 +52,36 @@ static bool ask(Request *req, Cancel *cancel, bool last_host, GPtrArray **ret, G
 	g_autoptr(Index) index = index_parse(data, len, MEDIA_TYPE_OCI_INDEX, error);
 	if (index == NULL)
 		return error_prefix(error, "failed to decode referrers index");
-	*ret = g_ptr_array_ref(index->manifests);
+	if (found->len + index->manifests->len > INDEX_MANIFESTS_MAX)
+		return error_set(error, CTRD_ERR_RESOURCE_EXHAUSTED, "more than %d referrers",
+		                 INDEX_MANIFESTS_MAX);
+	g_ptr_array_extend_and_steal(found, g_steal_pointer(&index->manifests));
+	*ret_next = next_page(resp);
+	return true;
+}
+
+/* All pages. The first request tells whether the host has the API at all. */
+static bool ask(Request *first, Cancel *cancel, bool last_host, GPtrArray **ret, GError **error)
+{
+	g_autoptr(GPtrArray) found = descriptors_new();
+	g_autofree char *next = NULL;
+	if (!ask_page(first, cancel, last_host, found, &next, error))
+		return false;
+	for (int page = 1; next != NULL; page++) {
+		if (page >= PAGES_MAX)
+			return error_set(error, CTRD_ERR_RESOURCE_EXHAUSTED,
+			                 "more than %d pages of referrers", PAGES_MAX);
+		g_autofree char *url = g_steal_pointer(&next);
+		g_autofree char *origin = url_origin(url), *own = url_origin(first->url);
+		if (!g_str_equal(origin, own))
+			return error_set(error, CTRD_ERR_UNKNOWN, "referrers go on at another host: %s",
+			                 origin);
+		g_autoptr(Request) req = request_new_url(first->resolver, first->host, "GET", url);
+		request_scope(req, first->resolver->scope_pull);
+		if (!ask_page(req, cancel, last_host, found, &next, error))
+			return false;
+	}
+	*ret = g_steal_pointer(&found);
 	return true;
 }
 

@@ -165,10 +165,42 @@ static void serve_upload(TestRequest *r, World *w)
 	}
 }
 
+#define REFERRER(n, type)                                                                                    \
+	"{\"mediaType\":\"" MEDIA_TYPE_OCI_MANIFEST "\",\"digest\":\"sha256:" n n n n n n n n                \
+	"\",\"size\":7,"                                                                                     \
+	"\"artifactType\":\"" type "\"}"
+#define ONE REFERRER("11111111", "a")
+#define TWO REFERRER("22222222", "b")
+
+static void serve_referrers(TestRequest *r, World *w)
+{
+	const char *const api = "/v2/a/b/referrers/";
+	bool by_api = g_str_has_prefix(r->path, api);
+	if (mode(w, "pages") && by_api && strstr(r->path, "page=2") == NULL)
+		test_reply_text(r, 200,
+		                "Link: <https://x>; rel=\"prev\"\r\nLink: <?page=2>; rel=\"next\"\r\n",
+		                "{\"manifests\":[" ONE "]}");
+	else if (mode(w, "pages") && by_api)
+		test_reply_text(r, 200, "", "{\"manifests\":[" TWO "]}");
+	else if (mode(w, "circle") && by_api)
+		test_reply_text(r, 200, "Link: <?page=2>; rel=\"next\"\r\n", "{\"manifests\":[]}");
+	else if (mode(w, "lead-away") && by_api)
+		test_reply_text(r, 200, "Link: <http://other.invalid/>; rel=\"next\"\r\n",
+		                "{\"manifests\":[]}");
+	else if (mode(w, "no-index") && by_api)
+		test_reply_text(r, 200, "", "[1]");
+	else if (mode(w, "tag") && !by_api)
+		test_reply_text(r, 200, "", "{\"manifests\":[" ONE "," TWO "]}");
+	else
+		test_reply_text(r, 404, "", "");
+}
+
 static void handler(TestRequest *r, void *data)
 {
 	World *w = data;
-	if (g_str_equal(r->method, "PUT") || strstr(r->path, "/uploads/") != NULL)
+	if (strstr(r->path, "/referrers/") != NULL || strstr(r->path, "/manifests/sha256-") != NULL)
+		serve_referrers(r, w);
+	else if (g_str_equal(r->method, "PUT") || strstr(r->path, "/uploads/") != NULL)
 		serve_upload(r, w);
 	else if (strstr(r->path, "/manifests/") != NULL)
 		serve_manifest(r, w);
@@ -508,6 +540,43 @@ static void test_cancel(void)
 	world_clear(&w);
 }
 
+/* ---- Referrers ---- */
+
+static void referrers(const char *how, const char *type, guint n, unsigned requests, const char *text)
+{
+	World w;
+	Client c;
+	world_init(&w, how);
+	client_init(&c, &w, "http");
+	g_autoptr(GError) error = NULL;
+	const char *const types[] = {type, NULL};
+	g_autoptr(GPtrArray) found = resolver_referrers(c.r, NULL, w.digest, types, &error);
+	if (text != NULL) {
+		g_assert_null(found);
+		g_assert_cmpstr(error->message, ==, text);
+	} else {
+		g_assert_no_error(error);
+		g_assert_cmpuint(found->len, ==, n);
+	}
+	g_assert_cmpuint(test_server_requests(w.s), ==, requests);
+	client_clear(&c);
+	world_clear(&w);
+}
+
+static void test_referrers(void)
+{
+	referrers("pages", NULL, 2, 2, NULL);
+	referrers("pages", "b", 1, 2, NULL);
+	referrers("pages", "c", 0, 2, NULL);
+	referrers("tag", NULL, 2, 2, NULL);
+	referrers("tag", "a", 1, 2, NULL);
+	referrers("none", NULL, 0, 2, NULL);
+	/* the host is as one without the API, and nobody put a list there */
+	referrers("circle", NULL, 0, 65, NULL);
+	referrers("lead-away", NULL, 0, 2, NULL);
+	referrers("no-index", NULL, 0, 2, NULL);
+}
+
 /* ---- Push ---- */
 
 static ssize_t source(void *data, void *buf, size_t len, int64_t offset, GError **error)
@@ -586,6 +655,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resolver/slow", test_slow);
 	g_test_add_func("/resolver/foreign", test_foreign);
 	g_test_add_func("/resolver/cancel", test_cancel);
+	g_test_add_func("/resolver/referrers", test_referrers);
 	g_test_add_func("/resolver/push", test_push);
 	return g_test_run();
 }
