@@ -51,6 +51,7 @@ struct Tasks {
 	Cond changed;           // an entry left LOADING
 	GHashTable *entries;    // "ns/id" -> Entry
 	unsigned n_connections; // whose end has not been handled yet
+	unsigned n_loading;     // on workers
 	bool closing;
 };
 

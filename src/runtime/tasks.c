@@ -107,6 +107,12 @@ void tasks_sandbox_ends(Tasks *t, const char *ns, const char *sandbox_id, bool e
 	}
 }
 
+static bool is_closing(Tasks *t)
+{
+	LOCK_SCOPE(&t->lock);
+	return t->closing;
+}
+
 static void connection_done(Entry *e)
 {
 	Tasks *t = e->tasks;
@@ -115,15 +121,20 @@ static void connection_done(Entry *e)
 	cond_broadcast(&t->changed);
 }
 
+typedef enum { SHIM_ANSWERS, SHIM_MUTE, SHIM_CLOSED } ShimHealth;
+
 /* Whether the shim says anything at all within its deadline, be it that it knows no such method. */
-static bool entry_answers(Entry *e)
+static ShimHealth entry_health(Entry *e)
 {
 	Ctx ctx = {.ns = e->ns};
 	uint32_t pid = 0;
 	g_autoptr(GError) error = NULL;
 	inflight_stage("asks whether the shim is there");
-	return shim_ping(e->shim, &ctx, e->tasks->load_timeout_ns, &pid, &error) ||
-	       !(error_is(error, CTRD_ERR_DEADLINE_EXCEEDED) || error_is(error, CTRD_ERR_UNAVAILABLE));
+	if (shim_ping(e->shim, &ctx, e->tasks->load_timeout_ns, &pid, &error))
+		return SHIM_ANSWERS;
+	return error_is(error, CTRD_ERR_DEADLINE_EXCEEDED) ? SHIM_MUTE
+	       : error_is(error, CTRD_ERR_UNAVAILABLE)     ? SHIM_CLOSED
+	                                                   : SHIM_ANSWERS;
 }
 
 /* A connection may end without its shim (a broken frame, a full table): then there is a new one, over which
@@ -140,7 +151,7 @@ static bool entry_reconnect(Entry *e)
 	}
 	if (!entry_connect(e, &address, NULL))
 		return false;
-	if (!entry_answers(e)) {
+	if (entry_health(e) != SHIM_ANSWERS) {
 		shim_close(e->shim);
 		return false;
 	}
@@ -159,7 +170,7 @@ static void dead_on_worker(void *data)
 		ours = e->state == ENTRY_READY && !e->tasks->closing;
 		e->shim_dead = true;
 	}
-	if (ours && !entry_reconnect(e))
+	if (ours && !entry_reconnect(e) && !is_closing(e->tasks))
 		entry_cleanup_dead(e, NULL);
 	connection_done(e);
 	entry_unref(e);
@@ -508,7 +519,7 @@ Entry *entry_find(Tasks *t, const Ctx *ctx, const char *id)
 /* Who wants to kill or delete a task does not wait for a shim that does not answer. */
 static bool end_if_mute(Entry *e, TaskExit *ret)
 {
-	if (entry_answers(e))
+	if (entry_health(e) != SHIM_MUTE)
 		return false;
 	log_error("the shim does not answer, ending it", "id", e->id, "namespace", e->ns, NULL);
 	bool ended = entry_cleanup_dead(e, ret);
@@ -599,9 +610,8 @@ static bool is_leaked(Entry *e)
 	return shim_has_task(e->shim, &ctx, e->tasks->load_timeout_ns, &has_task, NULL) && !has_task;
 }
 
-static void load_on_worker(void *data)
+static void load(Entry *e)
 {
-	Entry *e = data;
 	Tasks *t = e->tasks;
 	g_autoptr(Bundle) b = entry_bundle(e);
 	g_autoptr(GError) error = NULL;
@@ -617,22 +627,26 @@ static void load_on_worker(void *data)
 		} else {
 			entry_ready(e);
 		}
-		entry_unref(e);
 		return;
 	}
+	if (is_closing(t))
+		return; // the daemon ends: that says nothing about the shim
 	log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to load shim", "id", e->id, "namespace",
 	               e->ns, NULL);
 	if (e->shim != NULL)
 		shim_close(e->shim);
-	if (e->binary != NULL) {
-		entry_cleanup_dead(e, NULL);
-	} else {
-		/* nobody knows its runtime: only our own files can go */
-		if (!bundle_delete(b, &error))
-			log_error_take(LOG_ERROR, g_steal_pointer(&error), "failed to delete bundle", "id",
-			               e->id, "namespace", e->ns, NULL);
-		entry_drop(e);
-	}
+	entry_cleanup_dead(e, NULL);
+}
+
+static void load_on_worker(void *data)
+{
+	Entry *e = data;
+	Tasks *t = e->tasks;
+	if (!is_closing(t))
+		load(e);
+	LOCK_SCOPE(&t->lock);
+	t->n_loading--;
+	cond_broadcast(&t->changed);
 	entry_unref(e);
 }
 
@@ -662,6 +676,10 @@ static void load_namespace(Tasks *t, const char *state, const char *ns, bool san
 			continue;
 		e->is_sandbox = sandboxes;
 		e->sandbox_id = saved_sandbox_id(path);
+		{
+			LOCK_SCOPE(&t->lock);
+			t->n_loading++;
+		}
 		if (!pool_submit(t->pool, load_on_worker, e))
 			load_on_worker(e);
 	}
@@ -747,7 +765,7 @@ void tasks_free(Tasks *t)
 				shim_close(((Entry *)value)->shim);
 		}
 		int64_t deadline = time_mono() + 5 * NS_PER_SEC;
-		while (t->n_connections > 0) {
+		while (t->n_connections > 0 || t->n_loading > 0) {
 			/* the process ends now: rather leave the memory than free it under a worker */
 			if (!cond_wait_until(&t->changed, &t->lock, deadline))
 				return;

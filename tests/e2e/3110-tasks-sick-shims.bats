@@ -121,3 +121,15 @@ bundles_are() { [ "$(ls "$base" | tr '\n' ' ')" = "$1" ]; }
 	ctr containers rm c1
 	assert_clean
 }
+
+@test "a daemon that ends while it loads harms nobody" {
+	ctr run -d $(run_flags) --rootfs "$rootfs" c1 /bin/sleep "$nap"
+	daemon_stop
+	CONTAINERD_FAILPOINTS='task.load=delay(700)' daemon_start
+	daemon_stop
+	daemon_start
+	[ "$(ctr tasks exec --exec-id e c1 /bin/echo alive)" = alive ]
+	ctr tasks rm -f c1 || true
+	ctr containers rm c1
+	assert_clean
+}
