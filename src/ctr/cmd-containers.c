@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ctr/checkpoint.h"
 #include "ctr/snapshots.h"
 #include "ctr/tasks.h"
 #include "ctr/util.h"
@@ -258,7 +259,9 @@ static const CliCommand label = {
         .description = "   set and clear labels for a container",
         .run = label_run,
 };
-static const CliCommand *const commands[] = {&ctr_containers_create, &delete_, &info, &list, &label, NULL};
+static const CliCommand *const commands[] = {
+        &ctr_containers_create,  &delete_, &info, &list, &label, &ctr_containers_checkpoint,
+        &ctr_containers_restore, NULL};
 const CliCommand cmd_containers = {
         .name = "containers",
         .aliases = {"c", "container"},

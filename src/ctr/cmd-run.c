@@ -5,6 +5,7 @@
 #include "ctr/cni.h"
 #include "ctr/container.h"
 #include "ctr/mounts.h"
+#include "ctr/run.h"
 #include "ctr/snapshots.h"
 #include "ctr/tasks.h"
 #include "ctr/util.h"
@@ -95,10 +96,7 @@ static void leave_network(Cli *cli, CtrCni *cni, const char *id)
 		fprintf(stderr, "ctr: failed to remove network: %s\n", error->message);
 }
 
-/* Creates and runs the task of a container that is there. rootfs: mounts for one without a snapshot, or NULL.
- */
-static bool run_task(Cli *cli, const CtrContainer *c, GPtrArray *rootfs, CtrCni *cni, bool detach,
-                     GError **error)
+bool ctr_run_task(Cli *cli, const CtrContainer *c, const CtrRun *run, GError **error)
 {
 	TaskIoOptions options = {
 	        .terminal = c->terminal,
@@ -117,29 +115,30 @@ static bool run_task(Cli *cli, const CtrContainer *c, GPtrArray *rootfs, CtrCni 
 	if (ok) {
 		CtrTaskCreate create = {
 		        .id = c->id,
-		        .n_rootfs = mounts != NULL   ? mounts->n_mounts
-		                    : rootfs != NULL ? rootfs->len
-		                                     : 0,
-		        .rootfs = mounts != NULL   ? mounts->mounts
-		                  : rootfs != NULL ? (Containerd__Types__Mount **)rootfs->pdata
-		                                   : NULL,
+		        .n_rootfs = mounts != NULL        ? mounts->n_mounts
+		                    : run->rootfs != NULL ? run->rootfs->len
+		                                          : 0,
+		        .rootfs = mounts != NULL        ? mounts->mounts
+		                  : run->rootfs != NULL ? (Containerd__Types__Mount **)run->rootfs->pdata
+		                                        : NULL,
 		        .io = io,
 		        .terminal = c->terminal,
 		        .options = any,
+		        .checkpoint = run->checkpoint,
 		};
 		ok = ctr_task_create(cli, &create, &pid, error);
-		bool joined = ok && join_network(cli, cni, c->id, pid, error);
-		if (ok && !(joined && start_and_follow(cli, c, io, pid, detach, error))) {
+		bool joined = ok && join_network(cli, run->cni, c->id, pid, error);
+		if (ok && !(joined && start_and_follow(cli, c, io, pid, run->detach, error))) {
 			if (joined)
-				leave_network(cli, cni, c->id);
+				leave_network(cli, run->cni, c->id);
 			end_task(cli, c->id);
 			ok = false;
-		} else if (ok && !detach) {
-			leave_network(cli, cni, c->id);
+		} else if (ok && !run->detach) {
+			leave_network(cli, run->cni, c->id);
 			ok = ctr_task_delete(cli, c->id, "", &status, error);
 		}
 	}
-	task_io_free(io, ok && detach);
+	task_io_free(io, ok && run->detach);
 	return ok;
 }
 
@@ -162,7 +161,8 @@ static bool run_run(Cli *cli, GError **error)
 	g_auto(CtrContainer) c = {0};
 	if (!ctr_container_create(cli, &c, error))
 		return false;
-	bool ok = run_task(cli, &c, rootfs, cni, detach, error);
+	const CtrRun run = {.rootfs = rootfs, .cni = cni, .detach = detach};
+	bool ok = ctr_run_task(cli, &c, &run, error);
 	if (rm || !ok) {
 		/* upstream leaves a container that failed to run behind; without --rm so do we */
 		g_autoptr(GError) failed = NULL;
@@ -184,18 +184,23 @@ static bool start_run(Cli *cli, GError **error)
 	if (*id == '\0')
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "container id must be provided");
 	g_auto(CtrContainer) c = {0};
-	return ctr_container_load(cli, id, &c, error) &&
-	       run_task(cli, &c, NULL, NULL, cli_bool(cli, "detach"), error);
+	const CtrRun run = {.detach = cli_bool(cli, "detach")};
+	return ctr_container_load(cli, id, &c, error) && ctr_run_task(cli, &c, &run, error);
 }
 
-static const CliFlag task_flags[] = {
+#define PID_FILE                                                                                             \
+	{                                                                                                    \
+		"pid-file", FLAG_STRING, "File path to write the task's pid"                                 \
+	}
+const CliFlag flags_task[] = {
         {"null-io", FLAG_BOOL, "Send all IO to /dev/null", .value = "false"},
         {"log-uri", FLAG_STRING, "Log uri"},
         {"fifo-dir", FLAG_STRING, "Directory used for storing IO FIFOs"},
         {"no-pivot", FLAG_BOOL, "Disable use of pivot-root (linux only)", .value = "false"},
+        PID_FILE,
         {0},
 };
-static const CliFlag pid_file_flags[] = {{"pid-file", FLAG_STRING, "File path to write the task's pid"}, {0}};
+static const CliFlag pid_file_flags[] = {PID_FILE, {0}};
 static const CliFlag detach_flags[] = {
         {"detach",
          FLAG_BOOL,
@@ -215,8 +220,7 @@ const CliCommand cmd_run = {
         .name = "run",
         .usage = "Run a container",
         .arguments = "[flags] Image|RootFS ID [COMMAND] [ARG...]",
-        .flags = {run_flags, detach_flags, task_flags, pid_file_flags, flags_runtime, flags_snapshotter,
-                  flags_container},
+        .flags = {run_flags, detach_flags, flags_task, flags_runtime, flags_snapshotter, flags_container},
         .run = run_run,
 };
 const CliCommand ctr_containers_create = {
@@ -230,6 +234,6 @@ const CliCommand ctr_tasks_start = {
         .name = "start",
         .usage = "Start a container that has been created",
         .arguments = "CONTAINER",
-        .flags = {task_flags, detach_flags, pid_file_flags, flags_runtime},
+        .flags = {flags_task, detach_flags, flags_runtime},
         .run = start_run,
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cgroups/v1/metrics.pb-c.h"
 #include "cgroups/v2/metrics.pb-c.h"
+#include "ctr/checkpoint.h"
 #include "ctr/tasks.h"
 #include "ctr/util.h"
 #include "message.h"
@@ -27,6 +28,13 @@ bool ctr_task_create(Cli *cli, const CtrTaskCreate *create, uint32_t *ret_pid, G
 	req.stderr = task_io_stderr(create->io);
 	req.terminal = create->terminal;
 	req.options = (Google__Protobuf__Any *)create->options;
+	Containerd__Types__Descriptor checkpoint = CONTAINERD__TYPES__DESCRIPTOR__INIT;
+	if (create->checkpoint != NULL) {
+		checkpoint.media_type = create->checkpoint->media_type;
+		checkpoint.digest = create->checkpoint->digest;
+		checkpoint.size = create->checkpoint->size;
+		req.checkpoint = &checkpoint;
+	}
 	autopb Containerd__Services__Tasks__V1__CreateTaskResponse *resp = NULL;
 	if (!ctr_call(cli, SERVICE, "Create", &req, &resp, error))
 		return false;
@@ -597,8 +605,8 @@ static const CliCommand resume = {
         .run = resume_run,
 };
 static const CliCommand *const commands[] = {
-        &attach, &delete_, &ctr_tasks_exec,  &list, &kill_, &metrics, &pause_,
-        &ps,     &resume,  &ctr_tasks_start, NULL,
+        &attach, &delete_,         &ctr_tasks_exec,       &list, &kill_, &metrics, &pause_, &ps,
+        &resume, &ctr_tasks_start, &ctr_tasks_checkpoint, NULL,
 };
 const CliCommand cmd_tasks = {
         .name = "tasks",

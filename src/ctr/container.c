@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/identifiers.h"
 #include "ctr/image.h"
+#include "ctr/remap.h"
 #include "ctr/snapshots.h"
 #include "ctr/tasks.h"
 #include "ctr/util.h"
@@ -15,9 +16,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RUNC_V2 "io.containerd.runc.v2"
+
 const CliFlag flags_runtime[] = {
-        {"runtime", FLAG_STRING, "Runtime name or absolute path to runtime binary",
-         .value = "io.containerd.runc.v2"},
+        {"runtime", FLAG_STRING, "Runtime name or absolute path to runtime binary", .value = RUNC_V2},
         {"runtime-config-path", FLAG_STRING, "Optional runtime config path"},
         {"runc-binary", FLAG_STRING, "Specify runc-compatible binary"},
         {"runc-root", FLAG_STRING, "Specify runc-compatible root"},
@@ -43,21 +45,23 @@ bool ctr_runc_options(Cli *cli, Containerd__Runc__V1__Options *o)
 bool ctr_runtime_options(Cli *cli, Google__Protobuf__Any **ret, GError **error)
 {
 	const char *runtime = cli_string(cli, "runtime"), *config = cli_string(cli, "runtime-config-path");
-	Containerd__Runc__V1__Options options = CONTAINERD__RUNC__V1__OPTIONS__INIT;
-	bool given = ctr_runc_options(cli, &options);
+	Containerd__Runc__V1__Options runc = CONTAINERD__RUNC__V1__OPTIONS__INIT;
+	bool given = ctr_runc_options(cli, &runc);
 	*ret = NULL;
-	if (g_str_has_prefix(runtime, "io.containerd.runc.")) {
-		*ret = api_any_pack(&options, NULL);
+	// a path may well be our own shim
+	if (g_str_equal(runtime, RUNC_V2) || (given && *runtime == '/')) {
+		*ret = api_any_pack(&runc, NULL);
 		return true;
 	}
-	if (given && (*options.binary_name != '\0' || options.systemd_cgroup))
-		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
-		                 "specifying runc-binary and runc-systemd-cgroup is only supported for "
-		                 "\"io.containerd.runc.v2\" runtime");
+	if (*runc.binary_name != '\0' || runc.systemd_cgroup)
+		return error_set(
+		        error, CTRD_ERR_INVALID_ARGUMENT,
+		        "specifying runc-binary and runc-systemd-cgroup is only supported for %s runtime",
+		        Q(RUNC_V2));
 	if (*config != '\0') {
-		Runtimeoptions__V1__Options other = RUNTIMEOPTIONS__V1__OPTIONS__INIT;
-		other.config_path = config;
-		*ret = api_any_pack(&other, NULL);
+		Runtimeoptions__V1__Options options = RUNTIMEOPTIONS__V1__OPTIONS__INIT;
+		options.config_path = config;
+		*ret = api_any_pack(&options, NULL);
 	}
 	return true;
 }
@@ -203,6 +207,11 @@ static bool create_record(Cli *cli, const CtrContainer *c, const char *image, GH
 	g_autoptr(GPtrArray) entries = label_entries(
 	        labels, &containerd__services__containers__v1__container__labels_entry__descriptor);
 	autopb Google__Protobuf__Any *runtime_options = NULL;
+	// runc maps machine.slice:foo:deadbeef to /machine.slice/foo-deadbeef.scope
+	if (cli_bool(cli, "runc-systemd-cgroup") && *cli_string(cli, "cgroup") == '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT,
+		                 "option --runc-systemd-cgroup requires --cgroup to be set, e.g. "
+		                 "\"machine.slice:foo:deadbeef\"");
 	if (!ctr_runtime_options(cli, &runtime_options, error))
 		return false;
 	any.type_url = (char *)SPEC_TYPE_URL;
@@ -250,7 +259,10 @@ static bool make(Cli *cli, CtrContainer *c, const char *ref, char **args, GError
 		g_autoptr(GHashTable) labels = label_words(cli_strings(cli, "snapshotter-label"));
 		const char *snapshotter = ctr_snapshotter(cli);
 		if (!source_load(cli, ref, snapshotter, &source, error) ||
-		    !ctr_snapshot_prepare(cli, snapshotter, c->id, source.chain_id, labels, &prepared, error))
+		    !(ctr_remap_wanted(cli)
+		              ? ctr_remap_prepare(cli, snapshotter, c->id, source.chain_id, &prepared, error)
+		              : ctr_snapshot_prepare(cli, snapshotter, c->id, source.chain_id, labels,
+		                                     &prepared, error)))
 			return false;
 		c->snapshotter = g_strdup(snapshotter);
 		c->snapshot_key = g_strdup(c->id);

@@ -4,6 +4,7 @@
 /* Task calls that several commands make (cmd-tasks.c). Responses are freed with autopb. */
 
 #include "ctr/task-io.h"
+#include "oci/descriptor.h"
 #include "services/containers/v1/containers.pb-c.h"
 #include "services/tasks/v1/tasks.pb-c.h"
 #include "types/mount.pb-c.h"
@@ -21,6 +22,7 @@ typedef struct {
 	TaskIo *io;
 	bool terminal;
 	const Google__Protobuf__Any *options; // NULL: none
+	const Descriptor *checkpoint;         // NULL: a new task
 } CtrTaskCreate;
 bool ctr_task_create(Cli *cli, const CtrTaskCreate *create, uint32_t *ret_pid, GError **error);
 /* exec_id "" for the task itself, in all that follow. */

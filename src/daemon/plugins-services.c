@@ -84,7 +84,8 @@ static bool make_tasks(PluginInit *init, RpcService *ret, GError **error)
 	Tasks *tasks = m != NULL ? plugin_get_by_id(init, PLUGIN_RUNTIME, "task", error) : NULL;
 	if (tasks == NULL)
 		return false;
-	*ret = tasks_service_new(m->db, tasks, plugin_timeout(init, "io.containerd.timeout.task.state"),
+	*ret = tasks_service_new(m->db, m->content, tasks,
+	                         plugin_timeout(init, "io.containerd.timeout.task.state"),
 	                         plugin_timeout(init, "io.containerd.timeout.metrics.shimstats"));
 	return true;
 }

@@ -8,6 +8,7 @@
 #include "google/protobuf/any.pb-c.h"
 #include "message.h"
 #include "runtime/bootstrap/v1/bootstrap.pb-c.h"
+#include "runtime/shim-client-private.h"
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,6 +42,16 @@ static char *beside_us(const char *name)
 	return path_exists(path) ? g_steal_pointer(&path) : NULL;
 }
 
+/* What 1.x had and 2.0 removed; containers that such a daemon made still name it. */
+static const char *retired_hint(const char *runtime)
+{
+	static const char *const retired[] = {"io.containerd.runtime.v1.linux", "io.containerd.runc.v1",
+	                                      NULL};
+	return g_strv_contains(retired, runtime) ? " (this runtime was removed in containerd 2.0, "
+	                                           "io.containerd.runc.v2 takes its place)"
+	                                         : "";
+}
+
 char *shim_binary_resolve(const char *runtime, GError **error)
 {
 	if (str_empty(runtime)) {
@@ -67,8 +78,9 @@ char *shim_binary_resolve(const char *runtime, GError **error)
 	if (path == NULL)
 		path = beside_us(name);
 	if (path == NULL)
-		error_set(error, CTRD_ERR_UNKNOWN, "runtime %s binary not installed %s: file does not exist",
-		          Q(runtime), Q(name));
+		error_set(error, CTRD_ERR_UNKNOWN,
+		          "runtime %s binary not installed %s: file does not exist%s", Q(runtime), Q(name),
+		          retired_hint(runtime));
 	return g_steal_pointer(&path);
 }
 
@@ -113,34 +125,29 @@ GBytes *shim_binary_info(const char *binary, GBytes *options, GError **error)
 	return g_bytes_new(result.out, result.out_len);
 }
 
-static GBytes *bootstrap_params(const Bundle *b, const ShimBinaryConfig *config, const char *self,
-                                const Any *options)
+static GBytes *bootstrap_params(const Bundle *b, const ShimBinaryConfig *config, const Any *options)
 {
+	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
 	Containerd__Runtime__Bootstrap__V1__BootstrapParams p =
 	        CONTAINERD__RUNTIME__BOOTSTRAP__V1__BOOTSTRAP_PARAMS__INIT;
 	Containerd__Runtime__Bootstrap__V1__Extension ext =
 	        CONTAINERD__RUNTIME__BOOTSTRAP__V1__EXTENSION__INIT;
 	Containerd__Runtime__Bootstrap__V1__Extension *exts[] = {&ext};
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	Google__Protobuf__Any any;
 	p.instance_id = b->id;
 	p.namespace_ = b->ns;
 	p.log_level = log_levels[log_get_level()];
 	p.containerd_version = "v" CTRD_VERSION;
 	p.containerd_ttrpc_address = str_or(config->ttrpc_address, "");
 	p.containerd_grpc_address = str_or(config->grpc_address, "");
-	p.containerd_binary = self;
+	p.containerd_binary = str_or(self, "");
 	if (!str_empty(config->socket_dir)) {
 		p.opt_socket_dir_case =
 		        CONTAINERD__RUNTIME__BOOTSTRAP__V1__BOOTSTRAP_PARAMS__OPT_SOCKET_DIR_SOCKET_DIR;
 		p.socket_dir = config->socket_dir;
 	}
-	if (options != NULL && any_is_set(options)) {
-		any.type_url = options->type_url;
-		gsize len = 0;
-		if (options->value != NULL)
-			any.value.data = (uint8_t *)g_bytes_get_data(options->value, &len);
-		any.value.len = len;
-		ext.value = &any;
+	ext.value = shim_any_message(&any, options);
+	if (ext.value != NULL) {
 		p.extensions = exts;
 		p.n_extensions = 1;
 	}
@@ -165,10 +172,17 @@ static GPtrArray *shim_env(const Bundle *b, const ShimBinaryConfig *config)
 	return out;
 }
 
+/* What a shim before 2.3 reads: the options' Any. NULL: nothing. */
+static GBytes *legacy_input(const Any *options)
+{
+	Google__Protobuf__Any any;
+	return shim_any_message(&any, options) != NULL ? pack(&any.base) : NULL;
+}
+
 /* Runs the binary with the action; the answer's bytes are in ret->out. A failure carries what the shim
  * printed, as upstream. */
 static bool call(const char *binary, const Bundle *b, const ShimBinaryConfig *config, const char *action,
-                 const Any *options, int64_t timeout_ns, ProcessResult *ret, GError **error)
+                 GBytes *input, int64_t timeout_ns, ProcessResult *ret, GError **error)
 {
 	bool start = g_str_equal(action, "start");
 	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
@@ -193,7 +207,6 @@ static bool call(const char *binary, const Bundle *b, const ShimBinaryConfig *co
 		g_ptr_array_add(argv, (gpointer) "-debug");
 	g_ptr_array_add(argv, (gpointer)action);
 	g_ptr_array_add(argv, NULL);
-	g_autoptr(GBytes) input = start ? bootstrap_params(b, config, str_or(self, ""), options) : NULL;
 	ProcessSpec spec = {
 	        .argv = (const char *const *)argv->pdata,
 	        .envp = (const char *const *)env->pdata,
@@ -275,6 +288,33 @@ bool shim_address_load(const Bundle *b, ShimAddress *ret, GError **error)
 
 /* ---- start and delete ---- */
 
+/* Shims up to 1.6 take any input for the options' Any, and refuse its type where it is our parameters: its
+ * name is then what the first field holds. Nothing has happened yet, so they are asked once more. */
+static bool is_legacy_refusal(const Bundle *b, const GError *error)
+{
+	g_autofree char *text = g_strdup_printf("type with url %s: not found", b->id);
+	return strstr(error->message, text) != NULL;
+}
+
+static bool call_start(const char *binary, const Bundle *b, const ShimBinaryConfig *config,
+                       const Any *options, ProcessResult *ret, GError **error)
+{
+	g_autofree char *name = g_path_get_basename(binary);
+	g_autoptr(GBytes) legacy = legacy_input(options);
+	if (strstr(name, "shim-runc-v1") != NULL || strstr(name, "shim-runhcs-v1") != NULL)
+		return call(binary, b, config, "start", legacy, START_TIMEOUT, ret, error);
+	g_autoptr(GBytes) params = bootstrap_params(b, config, options);
+	g_autoptr(GError) failed = NULL;
+	if (call(binary, b, config, "start", params, START_TIMEOUT, ret, &failed))
+		return true;
+	if (is_legacy_refusal(b, failed)) {
+		process_result_clear(ret);
+		return call(binary, b, config, "start", legacy, START_TIMEOUT, ret, error);
+	}
+	g_propagate_error(error, g_steal_pointer(&failed));
+	return false;
+}
+
 bool shim_binary_start(const char *binary, const Bundle *b, const ShimBinaryConfig *config,
                        const Any *options, ShimAddress *ret, GError **error)
 {
@@ -282,7 +322,7 @@ bool shim_binary_start(const char *binary, const Bundle *b, const ShimBinaryConf
 	if (mkfifo(log, 0700) != 0 && errno != EEXIST)
 		return error_set_errno(error, errno, "open shim log pipe: mkfifo %s", log);
 	g_auto(ProcessResult) result = {0};
-	if (!call(binary, b, config, "start", options, START_TIMEOUT, &result, error))
+	if (!call_start(binary, b, config, options, &result, error))
 		return false;
 	g_autofree char *path = bundle_file(b, "shim-binary-path");
 	return file_write_atomic(path, binary, strlen(binary), 0600, false, error) &&

@@ -19,7 +19,8 @@ typedef struct {
 /* "io.containerd.runc.v2" -> the path of containerd-shim-runc-v2: beside the name's directory, in PATH, or
  * beside our own binary; an absolute path as it is. Texts as upstream: `no runtime name`, `invalid runtime
  * name x, correct runtime name should be ...`, `runtime "x" binary not installed "containerd-shim-x-v1": file
- * does not exist`, `invalid custom binary path: stat ...`. Owned by the caller. */
+ * does not exist`, `invalid custom binary path: stat ...`; for the names that 2.0 removed a
+ * hint follows. Owned by the caller. */
 char *shim_binary_resolve(const char *runtime, GError **error);
 
 /* Runs `<binary> -info`, which is asked before there is any container: the packed RuntimeInfo. options: a

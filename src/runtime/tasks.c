@@ -379,6 +379,16 @@ static bool create_shim(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 	return true;
 }
 
+/* On disk and not in the state's memory: it is as large as the processes were. Goes with the bundle. */
+static bool create_restore(const Bundle *bundle, const TaskCreate *create, char **ret_dir, GError **error)
+{
+	*ret_dir = NULL;
+	if (create->restore == NULL)
+		return true;
+	*ret_dir = bundle_file(bundle, "work/checkpoint");
+	return dir_ensure(*ret_dir, 0700, error) && create->restore(*ret_dir, create->restore_data, error);
+}
+
 static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const TaskCreate *create,
                         GPtrArray *rootfs, bool *ret_started, uint32_t *ret_pid, GError **error)
 {
@@ -387,6 +397,9 @@ static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 	                             : create->runtime_options;
 	if (!runtime_check_idmap(create->runtime, options, create->spec, error))
 		return error_prefix(error, "failed to validate OCI runtime features");
+	g_autofree char *checkpoint = NULL;
+	if (!create_restore(bundle, create, &checkpoint, error))
+		return false;
 	if (!create_shim(e, ctx, bundle, create, options, ret_started, error))
 		return error_prefix(error, "failed to start shim");
 	Shim *shim = e->shim;
@@ -396,7 +409,7 @@ static bool create_task(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 	        .stdout = create->stdout,
 	        .stderr = create->stderr,
 	        .terminal = create->terminal,
-	        .checkpoint = create->checkpoint,
+	        .checkpoint = checkpoint != NULL ? checkpoint : create->checkpoint,
 	        .options = options,
 	};
 	GError *failed = NULL;

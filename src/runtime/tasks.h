@@ -51,6 +51,9 @@ typedef struct {
 	const char *stdin, *stdout, *stderr;
 	bool terminal;
 	const char *checkpoint; // directory or NULL
+	/* Fills a directory of the bundle with what CRIU wrote; NULL: none. Instead of checkpoint. */
+	bool (*restore)(const char *dir, void *data, GError **error);
+	void *restore_data;
 	const char *sandbox_id; // NULL or "": none
 	/* Where the sandbox serves the task API, as its controller told: ttrpc+unix:///path. NULL or "": our
 	 * shim controller knows. */

@@ -43,7 +43,8 @@ RpcService ttrpc_events_service_new(Exchange *exchange);
 bool introspection_service_new(PluginSet *plugins, Deprecations *deprecations, const char *root,
                                RpcService *ret, GError **error);
 /* Timeouts in ns; 0: upstream's 2 s. */
-RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns, int64_t stats_timeout_ns);
+RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, int64_t state_timeout_ns,
+                             int64_t stats_timeout_ns);
 /* Sandboxes: the store of their metadata, and their controllers. */
 RpcService sandboxes_service_new(MetaDb *db);
 /* controllers: name -> SandboxController*, taken; the controllers are borrowed. */

@@ -8,15 +8,19 @@
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/inflight.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "events/task.pb-c.h"
 #include "oci/filters.h"
+#include "oci/media-types.h"
+#include "runtime/checkpoint.h"
 #include "services/convert.h"
 #include "services/event-pack.h"
 #include "services/services.h"
 #include "services/tasks/v1/tasks.pb-c.h"
 #include "store/containers.h"
 #include "types/metrics.pb-c.h"
+#include "types/runc/options/oci.pb-c.h"
 #include "types/task/task.pb-c.h"
 #include <signal.h>
 
@@ -25,6 +29,7 @@ typedef Containerd__Task__V3__StateResponse StateResponse;
 
 typedef struct {
 	MetaDb *db;
+	ContentStore *content;
 	Tasks *tasks;
 	int64_t state_timeout_ns; // io.containerd.timeout.task.state
 	int64_t stats_timeout_ns; // io.containerd.timeout.metrics.shimstats
@@ -527,17 +532,59 @@ static bool tasks_metrics(RpcCall *call, const void *request, void *response, GE
 
 /* ---- create and delete ---- */
 
-#define RUNC_OPTIONS "containerd.runc.v1.Options"
+/* What is in the options for us and not for the runtime. */
+typedef struct {
+	char *checkpoint; // criu_image_path; NULL: none
+	char *task_api_address;
+	uint32_t task_api_version;
+} CreateOptions;
 
-static bool check_create(const Containerd__Services__Tasks__V1__CreateTaskRequest *in, const Container *c,
-                         GError **error)
+static void create_options_clear(CreateOptions *o)
 {
-	if (in->options != NULL && !g_str_has_suffix(str_or(in->options->type_url, ""), RUNC_OPTIONS))
+	g_free(o->checkpoint);
+	g_free(o->task_api_address);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CreateOptions, create_options_clear)
+
+static char *dup_nonempty(const char *s)
+{
+	return str_empty(s) ? NULL : g_strdup(s);
+}
+
+static bool create_options(const Containerd__Services__Tasks__V1__CreateTaskRequest *in, const Container *c,
+                           CreateOptions *ret, GError **error)
+{
+	*ret = (CreateOptions){.task_api_address = dup_nonempty(in->task_api_address),
+	                       .task_api_version = in->task_api_version};
+	if (in->options == NULL)
+		return true;
+	if (!api_any_is(in->options, &containerd__runc__v1__options__descriptor))
 		return error_set(error, CTRD_ERR_UNKNOWN, "invalid task create option for %s",
 		                 c->runtime_name);
-	if (in->checkpoint != NULL)
-		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "restore from a checkpoint");
+	autopb ProtobufCMessage *m =
+	        api_any_unpack(in->options, &containerd__runc__v1__options__descriptor, NULL, error);
+	if (m == NULL)
+		return false;
+	const Containerd__Runc__V1__Options *o = (const Containerd__Runc__V1__Options *)m;
+	ret->checkpoint = dup_nonempty(o->criu_image_path);
+	// Deprecated places of what clients say in the request since 2.2.
+	if (ret->task_api_address == NULL)
+		ret->task_api_address = dup_nonempty(o->task_api_address);
+	if (ret->task_api_version == 0)
+		ret->task_api_version = o->task_api_version;
 	return true;
+}
+
+typedef struct {
+	ContentStore *content;
+	const Ctx *ctx;
+	Descriptor checkpoint;
+} Restore;
+
+static bool restore_into(const char *dir, void *data, GError **error)
+{
+	const Restore *r = data;
+	return checkpoint_unpack(r->content, r->ctx, &r->checkpoint, dir, error);
 }
 
 static bool tasks_create_(RpcCall *call, const void *request, void *response, GError **error)
@@ -549,10 +596,14 @@ static bool tasks_create_(RpcCall *call, const void *request, void *response, GE
 	if (!call_ctx(call, &ctx, error))
 		return false;
 	g_autoptr(Container) c = containers_get(impl->db, &ctx, in->container_id, error);
-	if (c == NULL || !check_create(in, c, error))
+	g_auto(CreateOptions) ours = {0};
+	if (c == NULL || !create_options(in, c, &ours, error))
 		return false;
 	g_auto(Any) options = {0};
 	pb_any_in(&options, in->options);
+	Restore restore = {.content = impl->content, .ctx = &ctx};
+	if (in->checkpoint != NULL)
+		pb_descriptor_in(&restore.checkpoint, in->checkpoint);
 	g_autoptr(GPtrArray) rootfs = pb_mounts_in(in->n_rootfs, in->rootfs);
 	TaskCreate create = {
 	        .runtime = str_empty(in->runtime_path) ? c->runtime_name : in->runtime_path,
@@ -565,11 +616,113 @@ static bool tasks_create_(RpcCall *call, const void *request, void *response, GE
 	        .stderr = in->stderr,
 	        .terminal = in->terminal,
 	        .sandbox_id = c->sandbox_id,
-	        .task_api_address = in->task_api_address,
-	        .task_api_version = in->task_api_version,
+	        .task_api_address = ours.task_api_address,
+	        .task_api_version = ours.task_api_version,
+	        .checkpoint = ours.checkpoint,
 	};
+	if (in->checkpoint != NULL && ours.checkpoint == NULL) {
+		create.restore = restore_into;
+		create.restore_data = &restore;
+	}
 	out->container_id = in->container_id;
-	return tasks_create(impl->tasks, &ctx, in->container_id, &create, &out->pid, error);
+	bool ok = tasks_create(impl->tasks, &ctx, in->container_id, &create, &out->pid, error);
+	descriptor_clear(&restore.checkpoint);
+	return ok;
+}
+
+/* ---- checkpoint ---- */
+
+/* Where the client wants CRIU's images; NULL: in the content store. */
+static bool checkpoint_path(const Google__Protobuf__Any *options, const Container *c, char **ret,
+                            GError **error)
+{
+	*ret = NULL;
+	if (options == NULL)
+		return true;
+	if (!api_any_is(options, &containerd__runc__v1__checkpoint_options__descriptor))
+		return error_set(error, CTRD_ERR_UNKNOWN, "invalid task checkpoint option for %s",
+		                 c->runtime_name);
+	autopb ProtobufCMessage *m =
+	        api_any_unpack(options, &containerd__runc__v1__checkpoint_options__descriptor, NULL, error);
+	if (m == NULL)
+		return false;
+	*ret = dup_nonempty(((const Containerd__Runc__V1__CheckpointOptions *)m)->image_path);
+	return true;
+}
+
+static bool shim_checkpoint(Shim *shim, const Ctx *ctx, const char *path, Google__Protobuf__Any *options,
+                            GError **error)
+{
+	Containerd__Task__V3__CheckpointTaskRequest out = CONTAINERD__TASK__V3__CHECKPOINT_TASK_REQUEST__INIT;
+	out.id = shim_id(shim);
+	out.path = path;
+	out.options = options;
+	autopb ProtobufCMessage *resp = NULL;
+	return shim_call(shim, ctx, 0, "Checkpoint", &out, &resp, error);
+}
+
+/* The spec's Any as a blob. */
+static bool save_spec(Impl *impl, const Ctx *ctx, const char *ref, const Any *spec, Descriptor *ret,
+                      GError **error)
+{
+	g_autoptr(Arena) arena = arena_new();
+	const Google__Protobuf__Any *any = pb_any_out(arena, spec);
+	size_t len = any != NULL ? protobuf_c_message_get_packed_size(&any->base) : 0;
+	uint8_t *data = arena_alloc(arena, MAX(len, 1));
+	if (any != NULL)
+		protobuf_c_message_pack(&any->base, data);
+	g_autofree char *digest = digest_bytes(data, len);
+	*ret = (Descriptor){.media_type = g_strdup(MEDIA_TYPE_CHECKPOINT_CONFIG),
+	                    .digest = g_steal_pointer(&digest),
+	                    .size = (int64_t)len};
+	return content_write_blob(impl->content, ctx, ref, data, len, ret, NULL, error);
+}
+
+/* Into the content store, by way of a directory that goes afterwards. */
+static bool checkpoint_to_content(RpcCall *call, const Ctx *ctx, Shim *shim, const Container *c,
+                                  const Containerd__Services__Tasks__V1__CheckpointTaskRequest *in,
+                                  Containerd__Services__Tasks__V1__CheckpointTaskResponse *out,
+                                  GError **error)
+{
+	Impl *impl = rpc_call_impl(call);
+	Arena *arena = rpc_call_arena(call);
+	g_autofree char *dir = g_dir_make_tmp("ctrd-checkpointXXXXXX", error);
+	if (dir == NULL)
+		return false;
+	g_autofree char *ref = path_join(dir, "spec");
+	g_auto(Descriptor) images = {0}, spec = {0};
+	bool ok = shim_checkpoint(shim, ctx, dir, in->options, error) &&
+	          checkpoint_save(impl->content, ctx, dir, &images, error) &&
+	          save_spec(impl, ctx, ref, &c->spec, &spec, error);
+	g_autoptr(GError) left = NULL;
+	if (!tree_remove(dir, &left))
+		log_error_take(LOG_WARN, g_steal_pointer(&left), "failed to remove a checkpoint's directory",
+		               "path", dir, NULL);
+	if (!ok)
+		return false;
+	out->n_descriptors = 2;
+	out->descriptors = pb_vec(arena, 2);
+	out->descriptors[0] = pb_descriptor_out(arena, &images);
+	out->descriptors[1] = pb_descriptor_out(arena, &spec);
+	return true;
+}
+
+static bool tasks_checkpoint(RpcCall *call, const void *request, void *response, GError **error)
+{
+	const Containerd__Services__Tasks__V1__CheckpointTaskRequest *in = request;
+	Impl *impl = rpc_call_impl(call);
+	Ctx ctx;
+	if (!call_ctx(call, &ctx, error))
+		return false;
+	g_autoptr(Container) c = containers_get(impl->db, &ctx, in->container_id, error);
+	if (c == NULL)
+		return false;
+	g_autoptr(Shim) shim = tasks_get(impl->tasks, &ctx, in->container_id, error);
+	g_autofree char *path = NULL;
+	if (shim == NULL || !checkpoint_path(in->options, c, &path, error))
+		return false;
+	return path != NULL ? shim_checkpoint(shim, &ctx, path, in->options, error)
+	                    : checkpoint_to_content(call, &ctx, shim, c, in, response, error);
 }
 
 static bool tasks_delete_(RpcCall *call, const void *request, void *response, GError **error)
@@ -611,9 +764,9 @@ void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, vo
 	event_publish(exchange, &ctx, "/tasks/delete", &deleted.base);
 }
 
-RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns, int64_t stats_timeout_ns)
+RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, int64_t state_timeout_ns,
+                             int64_t stats_timeout_ns)
 {
-	/* Checkpoint has no entry yet: UNIMPLEMENTED */
 	static const RpcMethod methods[] = {
 	        {"Create", RPC_UNARY, RPC_ON_WORKER, tasks_create_},
 	        {"Start", RPC_UNARY, RPC_ON_WORKER, tasks_start},
@@ -628,12 +781,13 @@ RpcService tasks_service_new(MetaDb *db, Tasks *tasks, int64_t state_timeout_ns,
 	        {"Pause", RPC_UNARY, RPC_ON_WORKER, tasks_pause},
 	        {"Resume", RPC_UNARY, RPC_ON_WORKER, tasks_resume},
 	        {"ListPids", RPC_UNARY, RPC_ON_WORKER, tasks_list_pids},
+	        {"Checkpoint", RPC_UNARY, RPC_ON_WORKER, tasks_checkpoint},
 	        {"Update", RPC_UNARY, RPC_ON_WORKER, tasks_update},
 	        {"Metrics", RPC_UNARY, RPC_ON_WORKER, tasks_metrics},
 	        {"Wait", RPC_UNARY, RPC_ON_WORKER, tasks_wait},
 	};
 	Impl *impl = g_new0(Impl, 1);
-	*impl = (Impl){db, tasks, state_timeout_ns > 0 ? state_timeout_ns : 2 * NS_PER_SEC,
+	*impl = (Impl){db, content, tasks, state_timeout_ns > 0 ? state_timeout_ns : 2 * NS_PER_SEC,
 	               stats_timeout_ns > 0 ? stats_timeout_ns : 2 * NS_PER_SEC};
 	return (RpcService){
 	        .descriptor = &containerd__services__tasks__v1__tasks__descriptor,

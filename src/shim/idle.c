@@ -85,8 +85,25 @@ static void drop_written_files(const Segments *s)
 		close(pagemap);
 }
 
-/* Text and constants are clean pages of files: the kernel drops them from our tables, not from its cache.
- * Then the loop's sleep is slept here, so that hardly anything is read back before something happens: the
+/* What of the written parts nobody needs; finds the segments. */
+static void drop_writable(Segments *ret)
+{
+	*ret = (Segments){.page = (uintptr_t)sysconf(_SC_PAGESIZE)};
+	dl_iterate_phdr(add_segments, ret);
+	drop_written_files(ret);
+	drop_stack(ret->page);
+}
+
+/* Text and constants are clean pages of files: the kernel drops them from our tables, not from its cache. */
+static void drop_read_only(const Segments *s)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (!s->segment[i].writable)
+			madvise((void *)s->segment[i].start, s->segment[i].end - s->segment[i].start,
+			        MADV_DONTNEED);
+}
+
+/* Then the loop's sleep is slept here, so that hardly anything is read back before something happens: the
  * loop finds its epoll ready when we return. (uv_backend_timeout is 0 where the loop has yet to tell epoll
  * about a watcher.) */
 static void drop_and_sleep(const Segments *s, uv_loop_t *uv)
@@ -95,10 +112,7 @@ static void drop_and_sleep(const Segments *s, uv_loop_t *uv)
 	int timeout = uv_backend_timeout(uv);
 	if (timeout == 0)
 		return;
-	for (unsigned i = 0; i < s->n; i++)
-		if (!s->segment[i].writable)
-			madvise((void *)s->segment[i].start, s->segment[i].end - s->segment[i].start,
-			        MADV_DONTNEED);
+	drop_read_only(s);
 	poll(&backend, 1, timeout);
 	uv_update_time(uv); // the loop would sleep until its timers' due time once more
 }
@@ -114,11 +128,16 @@ static void on_quiet(void *data)
 	}
 	idle->armed = false;
 	malloc_trim(0);
-	Segments segments = {.page = (uintptr_t)sysconf(_SC_PAGESIZE)};
-	dl_iterate_phdr(add_segments, &segments);
-	drop_written_files(&segments);
-	drop_stack(segments.page);
+	Segments segments;
+	drop_writable(&segments);
 	drop_and_sleep(&segments, idle->prepare.loop);
+}
+
+void idle_drop(void)
+{
+	Segments segments;
+	drop_writable(&segments);
+	drop_read_only(&segments);
 }
 
 /* Each turn of the loop, before it sleeps. */

@@ -9,3 +9,5 @@
 typedef struct Idle Idle;
 /* For as long as the loop runs. */
 Idle *idle_new(Loop *loop);
+/* The same once, at once, for a process that is about to sleep for good; the heap is left alone. */
+void idle_drop(void);

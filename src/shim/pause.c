@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "shim/idle.h"
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -156,6 +157,7 @@ static G_NORETURN void child_main(const Plan *plan, int fd, pid_t parent)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	close(fd);
+	idle_drop();
 	for (;;)
 		pause();
 }

@@ -62,7 +62,9 @@ struct SandboxService {
 	char *id, *bundle, *netns_path;
 	JsonObject *spec;     // of a sandbox with a pause process
 	Container *container; // held; NULL: the process is, or will be, a pause process
-	pid_t pid;
+	void *wait;           // for the container's end
+	pid_t pid;            // as told: of the container's init or of the pause process
+	pid_t pause;          // 0: none
 	TimeNs created_at, exited_at;
 	int code;
 	bool ended_early; // while starting: told after the start
@@ -133,12 +135,17 @@ static void sandbox_ended(SandboxService *s, int code, TimeNs at)
 
 static void on_container_ended(Process *process, void *data)
 {
-	sandbox_ended(data, process->code, process->exited_at != 0 ? process->exited_at : time_now());
+	SandboxService *s = data;
+	s->wait = NULL;
+	sandbox_ended(s, process->code, process->exited_at != 0 ? process->exited_at : time_now());
 }
 
 static void on_pause_ended(pid_t pid, int code, TimeNs at, void *data)
 {
 	SandboxService *s = data;
+	if (s->pause != pid) // of a sandbox that is forgotten
+		return;
+	s->pause = 0;
 	if (s->state == SANDBOX_STARTED) {
 		sandbox_ended(s, code, at);
 		return;
@@ -187,6 +194,22 @@ static void sandbox_clear(SandboxService *s)
 	s->state = SANDBOX_NONE;
 }
 
+/* After a shutdown there is no sandbox. */
+static void sandbox_forget(SandboxService *s)
+{
+	if (s->state == SANDBOX_CREATED ||
+	    s->state == SANDBOX_STARTED) // its process is dying, nobody saw it end
+		sandbox_ended(s, 128 + SIGKILL, time_now());
+	if (s->wait != NULL)
+		process_wait_cancel(s->container->init, g_steal_pointer(&s->wait));
+	g_clear_pointer(&s->container, container_unref);
+	g_clear_pointer(&s->kill_timer, loop_timer_free);
+	s->pid = s->pause = 0;
+	s->code = 0;
+	s->created_at = s->exited_at = 0;
+	sandbox_clear(s);
+}
+
 static void created(SandboxService *s, RpcCall *call)
 {
 	s->state = SANDBOX_CREATED;
@@ -202,16 +225,19 @@ static void on_container_created(GError *error, void *data)
 	SandboxService *s = c->service;
 	RpcCall *call = c->call;
 	g_free(c);
+	if (error == NULL && s->state != SANDBOX_CREATING)
+		error_set_class(&error, CTRD_ERR_FAILED_PRECONDITION, "the sandbox was shut down");
 	Container *container = error == NULL ? container_find(s->shim, s->id, &error) : NULL;
 	if (container == NULL) {
-		sandbox_clear(s);
+		if (s->state == SANDBOX_CREATING)
+			sandbox_clear(s);
 		rpc_call_fail(call, error);
 		return;
 	}
 	s->container = container_ref(container);
 	s->pid = container->init->pid;
 	created(s, call);
-	process_wait(container->init, on_container_ended, s);
+	s->wait = process_wait(container->init, on_container_ended, s);
 }
 
 /* *ret: NULL where the bundle has none. */
@@ -287,14 +313,30 @@ static void answer_start(SandboxService *s, RpcCall *call)
 	rpc_call_reply(call, &r);
 }
 
+/* A stop that came while starting is over, where there is nothing that runs. */
+static void answer_stops(SandboxService *s)
+{
+	for (GList *l = s->waiters.head, *next; l != NULL; l = next) {
+		Call *w = l->data;
+		next = l->next;
+		if (w->wants_status)
+			continue;
+		g_queue_delete_link(&s->waiters, l);
+		answer_waiter(w);
+	}
+}
+
 static void start_finish(Call *c, GError *error)
 {
 	SandboxService *s = c->service;
 	RpcCall *call = c->call;
 	g_free(c);
+	if (error == NULL && s->state == SANDBOX_NONE)
+		error_set_class(&error, CTRD_ERR_FAILED_PRECONDITION, "the sandbox was shut down");
 	if (error != NULL) {
 		if (s->state == SANDBOX_STARTING)
 			s->state = SANDBOX_CREATED;
+		answer_stops(s);
 		rpc_call_fail(call, error);
 		return;
 	}
@@ -342,7 +384,8 @@ static bool handle_start(RpcCall *call, const void *request, void *response, GEr
 		return false;
 	}
 	rpc_call_defer(call);
-	reaper_watch(s->shim->reaper, pause_pid(pause), on_pause_ended, s);
+	s->pause = pause_pid(pause);
+	reaper_watch(s->shim->reaper, s->pause, on_pause_ended, s);
 	return true;
 }
 
@@ -359,8 +402,8 @@ static void sandbox_kill(SandboxService *s, int sig)
 {
 	if (s->container != NULL)
 		process_kill(s->container->init, (uint32_t)sig, false, on_killed, NULL);
-	else if (s->pid > 0)
-		kill(s->pid, sig);
+	else if (s->pause > 0)
+		kill(s->pause, sig);
 }
 
 static void on_stop_timeout(void *data)
@@ -373,7 +416,7 @@ static void on_stop_timeout(void *data)
 /* Without a process there is nothing to wait for: created and never started. */
 static bool has_process(const SandboxService *s)
 {
-	return s->container != NULL || s->pid > 0;
+	return s->container != NULL || s->pause > 0;
 }
 
 static bool handle_stop(RpcCall *call, const void *request, void *response, GError **error)
@@ -506,6 +549,7 @@ static void shutdown_done(SandboxService *s)
 	        CONTAINERD__RUNTIME__SANDBOX__V1__SHUTDOWN_SANDBOX_RESPONSE__INIT;
 	if (call != NULL)
 		rpc_call_reply(call, &r);
+	sandbox_forget(s);
 	s->on_shutdown(s->data);
 }
 
@@ -564,8 +608,8 @@ static bool handle_shutdown(RpcCall *call, const void *request, void *response, 
 		                       s->id);
 	rpc_call_defer(call);
 	s->shutdown = call;
-	if (s->container == NULL && s->pid > 0 && s->state != SANDBOX_ENDED)
-		kill(s->pid, SIGKILL);
+	if (s->pause > 0)
+		kill(s->pause, SIGKILL);
 	// All are held: deleting one changes the table.
 	g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)container_unref);
 	GHashTableIter i;

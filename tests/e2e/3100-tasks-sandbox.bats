@@ -24,6 +24,7 @@ pause_spec() {
 	pause_spec
 	ctr events >"$dir/events" 3>&- &
 	events=$!
+	sleep 0.5
 	[ "$(ctr sandboxes run $(run_flags) "$dir/pod.json" sb1)" = sb1 ]
 	[[ $(ctr sandboxes ls) == *sb1*"+0000 UTC"*io.containerd.runc.v2* ]]
 	[[ $(ctr sandboxes info sb1) == *'"Sandboxer": "shim"'* ]]
