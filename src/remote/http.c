@@ -278,12 +278,14 @@ static size_t on_header(char *data, size_t size, size_t n, void *user)
 		if (status < 200)
 			return len; // 1xx: the real one follows
 		r->status = (int)status;
+		if (r->status_text == NULL)
+			r->status_text = g_strdup_printf("%d", r->status);
 		r->have_header = true;
 		window_restart(r);
 		return len;
 	}
 	g_autofree char *line = g_strndup(data, text);
-	if (g_str_has_prefix(line, "HTTP/")) {
+	if (g_ascii_strncasecmp(line, "HTTP/", 5) == 0) { // curl takes "http/1.1" too
 		g_ptr_array_set_size(r->headers, 0);
 		const char *space = strchr(line, ' ');
 		g_free(r->status_text);

@@ -451,6 +451,12 @@ static bool fetch_from_hosts(Fetch *f, const char *place, bool *ret_again, GErro
 		if (first == NULL)
 			first = g_steal_pointer(&e);
 	}
+	if (f->offset > 0 && !f->no_range && !error_is(first, CTRD_ERR_NOT_FOUND)) {
+		/* it may be the range that they do not like: all of it once more, without what is there */
+		f->no_range = *ret_again = true;
+		g_propagate_error(error, g_steal_pointer(&first));
+		return false;
+	}
 	if (error_is(first, CTRD_ERR_NOT_FOUND))
 		return error_set_class(
 		        error, CTRD_ERR_NOT_FOUND,

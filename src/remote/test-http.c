@@ -18,6 +18,8 @@ static void serve(TestRequest *r, void *data)
 		test_reply_text(r, 200, "X-A: 1\r\nx-a: 2\r\n", "hello");
 	else if (g_str_equal(r->path, "/nothing"))
 		r->close = true;
+	else if (g_str_equal(r->path, "/small-letters"))
+		test_raw_text(r, "http/1.1 404 none\r\nContent-Length: 0\r\n\r\n");
 	else if (g_str_equal(r->path, "/half-header")) {
 		test_raw_text(r, "HTTP/1.1 200 OK\r\nContent-Le");
 		r->close = true;
@@ -87,6 +89,8 @@ static void test_get(void)
 	g_assert_cmpstr(http_status_text(missing), ==, "404 Not Found");
 	/* one connection for the first four, another because HEAD's was still held */
 	g_assert_cmpuint(test_server_connections(s), ==, 2);
+	g_autoptr(HttpResponse) small = get(c, s, "GET", "/small-letters", NULL, NULL, NULL);
+	g_assert_cmpstr(http_status_text(small), ==, "404 none");
 }
 
 static ssize_t read_body(void *data, void *buf, size_t len, int64_t offset, GError **error)

@@ -112,6 +112,10 @@ static void serve_blob(TestRequest *r, World *w)
 		serve_part(r, w, 0, 70000);
 	else if (mode(w, "no-range"))
 		serve_part(r, w, 0, BLOB_SIZE);
+	else if (mode(w, "range-500") && from > 0)
+		test_reply_text(r, 500, "", "");
+	else if (mode(w, "range-500"))
+		serve_part(r, w, 0, n == 0 ? 70000 : BLOB_SIZE);
 	else if (mode(w, "lying-range") && n == 0)
 		serve_part(r, w, 0, 70000);
 	else if (mode(w, "lying-range")) {
@@ -397,6 +401,7 @@ static void test_fetch(void)
 	fetch("no-range", 0, 2, NULL);
 	fetch("no-range", 80000, 2, NULL);
 	fetch("cut-dead", 0, 5, "unexpected EOF");
+	fetch("range-500", 0, 7, NULL); // a part, 5 times no, then all of it
 	fetch("lying-range", 0, 3,
 	      "httpReadSeeker: failed open: unhandled content range in response: bytes 5-9/10");
 	fetch("endless", 0, 1, "content of DIGEST is longer than its 300000 bytes: failed precondition");

@@ -9,7 +9,7 @@ DIR/blobs/sha256/*  content, DIR/index.json  as in an OCI layout: its entries ha
 DIR/port            written when it listens
 DIR/requests        one line for each request: METHOD PATH RANGE STATUS BUSY, the last: how many of its method were under way
 DIR/faults          read anew for each request: lines TIMES METHOD REGEX FAULT [ARGUMENT]; TIMES 0 is always, METHOD * is
-                    any. The first line that fits and is not used up counts. What a fault does stands at its function.
+                    any and RANGE a GET of a part. The first line that fits and is not used up counts. What a fault does stands at its function.
 """
 import hashlib, http.server, json, os, re, select, socket, ssl, sys, threading, time, urllib.parse
 
@@ -43,7 +43,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if len(parts) < 4 or line.startswith("#"):
                 continue
             times, method, pattern, name = parts[:4]
-            if method not in ("*", self.command) or not re.search(pattern, self.path):
+            part = self.command == "GET" and "Range" in self.headers
+            if method not in ("*", self.command, "RANGE" if part else "") or not re.search(pattern, self.path):
                 continue
             with lock:
                 count = used.get((version, i), 0)
