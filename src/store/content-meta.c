@@ -155,8 +155,8 @@ static ContentInfo *ns_update(ContentStore *self, const Ctx *ctx, const ContentI
                               const char *const *paths, GError **error)
 {
 	Args a = {.ctx = ctx, .input = input, .paths = paths};
-	bool ok =
-	        meta_namespace(ctx, error) != NULL && meta_update(meta_store(self)->db, update_tx, &a, error);
+	bool ok = meta_namespace(ctx, error) != NULL &&
+	          meta_update_for(meta_store(self)->db, ctx, update_tx, &a, error);
 	g_autoptr(ContentInfo) info = a.info;
 	return ok ? g_steal_pointer(&info) : NULL;
 }
@@ -660,7 +660,7 @@ static bool commit_checked(NsWriter *nw, const Ctx *ctx, int64_t size, const cha
 		return false;
 	g_autoptr(GHashTable) copy = strmap_copy(labels);
 	Args a = {.ctx = ctx, .ref = nw->ref, .digest = digest, .size = actual_size, .labels = copy};
-	if (!meta_update(nw->store->db, commit_tx, &a, error)) {
+	if (!meta_update_for(nw->store->db, ctx, commit_tx, &a, error)) {
 		/* a full disk: the file may be there and no record of it; the next collection looks */
 		g_autofree char *what = g_strconcat("content:", digest, NULL);
 		meta_put_dirty(nw->store->db, what);
@@ -681,7 +681,7 @@ static bool nw_commit(ContentWriter *self, const Ctx *ctx, int64_t size, const c
 	NsWriter *nw = ns_writer_of(self);
 	if (is_finished(nw, error))
 		return false;
-	Ctx own = {.ns = nw->ns, .lease = ctx->lease, .cancel = ctx->cancel};
+	Ctx own = {.ns = nw->ns, .lease = ctx->lease, .cancel = ctx->cancel, .lazy = ctx->lazy};
 	g_autoptr(GError) cause = NULL;
 	bool ok = commit_checked(nw, &own, size, expected, labels, &cause);
 	nw->finished = true;
@@ -729,7 +729,7 @@ static int64_t backend_size(MetaStore *s, const Ctx *ctx, const char *digest)
 static ContentWriter *open_backend(MetaStore *s, Args *a, GError **error)
 {
 	a->backend_size = *a->digest != '\0' ? backend_size(s, a->ctx, a->digest) : -1;
-	if (!meta_update(s->db, writer_tx, a, error))
+	if (!meta_update_for(s->db, a->ctx, writer_tx, a, error))
 		return NULL;
 	if (a->exists) {
 		error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "content %s", a->digest);

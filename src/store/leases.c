@@ -73,7 +73,7 @@ Lease *leases_create(MetaDb *db, const Ctx *ctx, const char *id, GHashTable *lab
 	g_autoptr(Lease) lease = g_new0(Lease, 1);
 	lease->id = g_strdup(id);
 	lease->labels = strmap_copy(labels);
-	if (!meta_update(db, create_tx, &(Args){.ns = ns, .lease = lease}, error))
+	if (!meta_update_for(db, ctx, create_tx, &(Args){.ns = ns, .lease = lease}, error))
 		return NULL;
 	return g_steal_pointer(&lease);
 }
@@ -92,7 +92,7 @@ static bool delete_tx(MetaTx *tx, void *data, GError **error)
 bool leases_delete(MetaDb *db, const Ctx *ctx, const char *id, GError **error)
 {
 	const char *ns = meta_namespace(ctx, error);
-	return ns != NULL && meta_update(db, delete_tx, &(Args){.ns = ns, .id = id}, error);
+	return ns != NULL && meta_update_for(db, ctx, delete_tx, &(Args){.ns = ns, .id = id}, error);
 }
 
 static const char *field(const char *const *path, size_t n, bool *present, void *data)

@@ -40,6 +40,7 @@
 typedef struct {
 	sqlite3 *sqlite;
 	GHashTable *statements; // their own text -> sqlite3_stmt*
+	bool lazy;              // its commits do not wait for the disk
 } Conn;
 
 struct MetaTx {
@@ -56,7 +57,7 @@ typedef struct Request {
 	MetaFn fn;
 	void *data;
 	Cond cond;
-	bool done, ok;
+	bool lazy, done, ok;
 	unsigned n_dirty;
 	GPtrArray *dirty;
 	GError *error;
@@ -470,10 +471,30 @@ static void fail_batch(Request *batch, const GError *error)
 	}
 }
 
+/* How the next commit is written: NORMAL leaves it in the WAL, FULL syncs the WAL, with what lazy commits
+ * left there before. */
+static bool set_lazy(MetaDb *db, bool lazy, GError **error)
+{
+	if (db->options.no_sync || db->writer->lazy == lazy)
+		return true;
+	if (!conn_exec(db->writer, lazy ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", error))
+		return false;
+	db->writer->lazy = lazy;
+	return true;
+}
+
+static bool is_lazy(const Request *batch)
+{
+	for (; batch != NULL; batch = batch->next)
+		if (!batch->lazy)
+			return false;
+	return true;
+}
+
 static void run_batch(MetaDb *db, Request *batch)
 {
 	g_autoptr(GError) error = NULL;
-	if (!conn_run(db->writer, "BEGIN IMMEDIATE", &error)) {
+	if (!set_lazy(db, is_lazy(batch), &error) || !conn_run(db->writer, "BEGIN IMMEDIATE", &error)) {
 		for (Request *r = batch; r != NULL; r = r->next)
 			r->error = g_error_copy(error);
 		return;
@@ -552,9 +573,9 @@ static void count_mutation(MetaDb *db, Request *r)
 		fn(deletion, data);
 }
 
-bool meta_update(MetaDb *db, MetaFn fn, void *data, GError **error)
+static bool update(MetaDb *db, bool lazy, MetaFn fn, void *data, GError **error)
 {
-	Request r = {.fn = fn, .data = data};
+	Request r = {.fn = fn, .data = data, .lazy = lazy};
 	cond_init(&r.cond);
 	lock_acquire(&db->lock);
 	*db->tail = &r;
@@ -575,6 +596,27 @@ bool meta_update(MetaDb *db, MetaFn fn, void *data, GError **error)
 		g_propagate_error(error, r.error);
 	g_clear_pointer(&r.dirty, g_ptr_array_unref);
 	return r.ok;
+}
+
+bool meta_update(MetaDb *db, MetaFn fn, void *data, GError **error)
+{
+	return update(db, false, fn, data, error);
+}
+
+bool meta_update_for(MetaDb *db, const Ctx *ctx, MetaFn fn, void *data, GError **error)
+{
+	return update(db, ctx->lazy, fn, data, error);
+}
+
+bool meta_flush(MetaDb *db, GError **error)
+{
+	if (db->options.no_sync)
+		return true;
+	/* what a checkpoint took out of it is in the database by now, synced; and it has no locks that a
+	 * close of another descriptor would drop */
+	g_autofree char *wal = g_strconcat(db->path, "-wal", NULL);
+	autofd fd = open(wal, O_RDONLY | O_CLOEXEC);
+	return (fd >= 0 && fdatasync(fd) == 0) || error_set_errno(error, errno, "metadata: sync %s", wal);
 }
 
 /* ---- readers ---- */

@@ -47,6 +47,12 @@ bool meta_has_upstream(MetaDb *db);
 
 typedef bool (*MetaFn)(MetaTx *tx, void *data, GError **error);
 bool meta_update(MetaDb *db, MetaFn fn, void *data, GError **error);
+/* The same without waiting for the disk where ctx->lazy is set. The change is visible to everybody at once,
+ * and durable with the next update that is not lazy, or with meta_flush: what is lost in a power cut are the
+ * last changes, never one before another. For changes that leave something to be collected at worst. */
+bool meta_update_for(MetaDb *db, const Ctx *ctx, MetaFn fn, void *data, GError **error);
+/* All lazy changes so far are durable. */
+bool meta_flush(MetaDb *db, GError **error);
 bool meta_view(MetaDb *db, MetaFn fn, void *data, GError **error);
 sqlite3 *meta_tx_sqlite(MetaTx *tx);
 MetaDb *meta_tx_db(MetaTx *tx);

@@ -369,7 +369,7 @@ static bool prepare_disk(Prepare *p, const SnapshotNode *node, GError **error)
 		return blame_removal(p->l, p->ctx.ns, p->parent, p->parent_id, "parent snapshot", error);
 	}
 	bool ok = FAILPOINT("snapshot.prepare.made", error) &&
-	          meta_update(p->l->db, prepare_insert_tx, p, error);
+	          meta_update_for(p->l->db, &p->ctx, prepare_insert_tx, p, error);
 	if (ok && p->exists == NULL)
 		return true;
 	g_autoptr(GError) removal = NULL;
@@ -406,7 +406,7 @@ static GPtrArray *local_prepare(Snapshotter *self, const Ctx *ctx, SnapshotKind 
 	p.labels = strmap_copy(labels);
 	if (p.ctx.ns == NULL || !meta_view(l->db, prepare_view_tx, &p, error))
 		return NULL;
-	if (p.exists != NULL && !meta_update(l->db, prepare_check_tx, &p, error))
+	if (p.exists != NULL && !meta_update_for(l->db, ctx, prepare_check_tx, &p, error))
 		return NULL;
 	g_autoptr(GPtrArray) mounts = NULL;
 	if (p.exists == NULL) {
@@ -547,7 +547,7 @@ static bool local_commit(Snapshotter *self, const Ctx *ctx, const char *name, co
 		return false;
 	if (!c.exists && !commit_disk(&c, error))
 		return false;
-	if (!FAILPOINT("snapshot.commit.synced", error) || !meta_update(l->db, commit_tx, &c, error))
+	if (!FAILPOINT("snapshot.commit.synced", error) || !meta_update_for(l->db, ctx, commit_tx, &c, error))
 		return false;
 	if (c.exists)
 		return error_set_class(error, CTRD_ERR_ALREADY_EXISTS, "snapshot %s", Q(name));

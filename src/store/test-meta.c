@@ -513,10 +513,12 @@ static void test_crash(void)
 }
 
 static int sync_errno; // what fdatasync says
+static unsigned n_syncs;
 
 /* SQLite's: the executable's definition comes before libc's. */
 __attribute__((visibility("default"))) int fdatasync(int fd)
 {
+	__atomic_add_fetch(&n_syncs, 1, __ATOMIC_SEQ_CST);
 	if (sync_errno == 0)
 		return (int)syscall(SYS_fdatasync, fd);
 	errno = sync_errno;
@@ -539,6 +541,35 @@ static void test_fsync_fails(void)
 	meta_close(g_steal_pointer(&env->db));
 	test_env_open(env, NULL);
 	g_assert_cmpint(n_namespaces(env->db), ==, 2);
+}
+
+/* Steps of something larger wait for no disk; what is not lazy takes them along. */
+static void test_lazy(void)
+{
+	g_autoptr(TestEnv) env = test_env_new(NULL);
+	g_autoptr(GError) error = NULL;
+	static const Ctx lazy = {.lazy = true}, strict = {0};
+	g_assert_true(meta_update(env->db, put, (void *)"one", &error));
+	n_syncs = 0;
+	g_assert_true(meta_update_for(env->db, &lazy, put, (void *)"two", &error));
+	g_assert_true(meta_update_for(env->db, &lazy, put, (void *)"three", &error));
+	g_assert_cmpuint(n_syncs, ==, 0);
+	g_assert_cmpint(n_namespaces(env->db), ==, 3);
+	g_assert_true(meta_update_for(env->db, &strict, put, (void *)"four", &error));
+	g_assert_cmpuint(n_syncs, ==, 1);
+	g_assert_true(meta_update_for(env->db, &lazy, put, (void *)"five", &error));
+	g_assert_cmpuint(n_syncs, ==, 1);
+	g_assert_true(meta_flush(env->db, &error));
+	g_assert_cmpuint(n_syncs, ==, 2);
+	sync_errno = EIO;
+	g_assert_false(meta_flush(env->db, &error));
+	sync_errno = 0;
+	g_autofree char *text =
+	        g_strdup_printf("metadata: sync %s/meta.sqlite-wal: input/output error", env->dir);
+	assert_error(error, CTRD_ERR_UNKNOWN, text);
+	meta_close(g_steal_pointer(&env->db));
+	test_env_open(env, NULL);
+	g_assert_cmpint(n_namespaces(env->db), ==, 5);
 }
 
 static bool put_label(MetaTx *tx, void *data, GError **error)
@@ -600,6 +631,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/meta/wal-bounded", test_wal_bounded);
 	g_test_add_func("/meta/crash", test_crash);
 	g_test_add_func("/meta/fsync-fails", test_fsync_fails);
+	g_test_add_func("/meta/lazy", test_lazy);
 	g_test_add_func("/meta/disk-full", test_disk_full);
 	return g_test_run();
 }

@@ -171,7 +171,7 @@ bool transfer_unpack(Transfer *t, const Ctx *ctx, const Descriptor *image, const
 		return false;
 	if (w.found->len == 0)
 		return error_set_class(error, CTRD_ERR_NOT_FOUND, "no image to unpack in %s", image->digest);
-	return walk_unpack(&w, error);
+	return walk_unpack(&w, error) && meta_flush(t->config.db, error);
 }
 
 bool transfer_tag(Transfer *t, const Ctx *ctx, const TransferImages *from, const TransferImages *to,

@@ -105,8 +105,9 @@ bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error)
 {
 	*op = (Operation){.t = t, .ctx = *ctx};
 	op->ctx.cancel = cancel_new(ctx->cancel); // first: operation_end gives it back whatever happens
+	op->ctx.lazy = true; // the last step is not: the image's record, or meta_flush
 	if (str_empty(ctx->lease)) {
-		op->own_lease = make_lease(t, ctx, error);
+		op->own_lease = make_lease(t, &op->ctx, error);
 		if (op->own_lease == NULL)
 			return false;
 		op->ctx.lease = op->own_lease;
@@ -116,7 +117,7 @@ bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error)
 
 Ctx operation_cleanup_ctx(const Operation *op)
 {
-	return (Ctx){.ns = op->ctx.ns, .lease = op->ctx.lease};
+	return (Ctx){.ns = op->ctx.ns, .lease = op->ctx.lease, .lazy = true};
 }
 
 void operation_end(Operation *op)
@@ -126,7 +127,7 @@ void operation_end(Operation *op)
 	g_clear_pointer(&op->progress, progress_free);
 	g_clear_pointer(&op->resolver, resolver_free);
 	if (op->own_lease != NULL) {
-		Ctx ctx = {.ns = op->ctx.ns};
+		Ctx ctx = {.ns = op->ctx.ns, .lazy = true};
 		g_autoptr(GError) e = NULL;
 		if (!leases_delete(op->t->config.db, &ctx, op->own_lease, &e))
 			log_error_take(LOG_WARN, g_steal_pointer(&e),
