@@ -41,6 +41,8 @@ typedef struct {
 	struct timespec times[2]; // access, modification
 } LayerEntry;
 
+typedef struct LayerFiles LayerFiles; // apply-files.h
+
 struct LayerApply {
 	char *root;
 	int rootfd;
@@ -71,7 +73,17 @@ struct LayerApply {
 	char *entry_name;
 	int file_fd;
 	bool writing;
+
+	unsigned small_files;
+	bool alone;        // no thread for small files
+	LayerFiles *files; // NULL: not yet, or alone
 };
+
+/* Content and attributes of a new file; error texts name e->name. finish takes the fd. Thread-safe where the
+ * entry has no xattrs. */
+bool layer_file_write(LayerApply *a, const LayerEntry *e, int fd, const void *data, size_t len,
+                      GError **error);
+bool layer_file_finish(LayerApply *a, const LayerEntry *e, int fd, GError **error);
 
 /* The directory that entries of this name's parent go to; made where it is missing (mkparent). The fd is the
  * cache's. */

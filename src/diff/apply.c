@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "diff/apply-files.h"
 #include "diff/apply-private.h"
 
 #include "base/error.h"
@@ -23,6 +24,7 @@
 #define XATTR_PREFIX "SCHILY.xattr."
 
 #define WARNINGS_LOGGED 16
+#define SMALL_FILES_ALONE 32 // a layer with fewer of them gets no thread for them
 #define OPAQUE_DEPTH_MAX 1024
 #define READ_SIZE (256 * 1024)
 
@@ -386,6 +388,8 @@ static int try_link(LayerApply *a, const LayerEntry *e, GError **error)
 		base += 2; // as if there were a slash behind it
 	LayerDir dir;
 	int err;
+	if (a->files != NULL && !layer_files_drain(a->files, error)) // its attributes come after its target's
+		return -1;
 	if (!layer_parent_lookup(a, target, (size_t)(base - target), &dir, &err, error))
 		return -1;
 	if (err == 0 && (*base == '\0' || strcmp(base, ".") == 0))
@@ -473,18 +477,56 @@ static bool finish_dir(LayerApply *a, const LayerEntry *e, GError **error)
 	return true;
 }
 
-static bool finish_file(LayerApply *a, const LayerEntry *e, GError **error)
+bool layer_file_write(LayerApply *a, const LayerEntry *e, int fd, const void *data, size_t len,
+                      GError **error)
 {
-	autofd fd = a->file_fd;
-	a->file_fd = -1;
-	if (e->h->sparse && ftruncate(fd, e->h->size) < 0) // a hole at the end
-		return fail_path(error, a, "truncate", e->name);
+	const uint8_t *at = data;
+	while (len > 0) {
+		ssize_t n = RETRY_EINTR(write(fd, at, len));
+		if (n < 0)
+			return fail_path(error, a, "write", e->name);
+		at += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+bool layer_file_finish(LayerApply *a, const LayerEntry *e, int file_fd, GError **error)
+{
+	autofd fd = file_fd;
 	if (!finish_fd(a, e, fd, false, NULL, error))
 		return false;
-	a->result.files++;
 	if (close(fd_steal(&fd)) < 0)
 		return fail_path(error, a, "close", e->name);
 	return true;
+}
+
+static bool finish_file(LayerApply *a, const LayerEntry *e, GError **error)
+{
+	if (e->h->sparse && ftruncate(a->file_fd, e->h->size) < 0) // a hole at the end
+		return fail_path(error, a, "truncate", e->name);
+	a->result.files++;
+	return layer_file_finish(a, e, fd_steal(&a->file_fd), error);
+}
+
+/* Whether another thread fills the file: it is small, its content is here, and nothing special is about it.
+ */
+static bool hands_over(LayerApply *a, const LayerEntry *e, const TarEventData *ev)
+{
+	if (a->alone || !ev->last || ev->offset != 0 || ev->len > LAYER_FILE_SMALL || e->h->sparse ||
+	    has_xattrs(e->h))
+		return false;
+	if (a->files == NULL && ++a->small_files > SMALL_FILES_ALONE) {
+		a->files = layer_files_new(a);
+		a->alone = a->files == NULL;
+	}
+	return a->files != NULL;
+}
+
+static bool hand_over(LayerApply *a, const LayerEntry *e, const void *data, size_t len, GError **error)
+{
+	a->result.files++;
+	return layer_files_put(a->files, e, fd_steal(&a->file_fd), data, len, error);
 }
 
 /* ---- Entries ---- */
@@ -562,21 +604,17 @@ static bool write_content(LayerApply *a, const LayerEntry *e, const TarEventData
 		return error_set(error, CTRD_ERR_RESOURCE_EXHAUSTED,
 		                 "content of the layer is over the limit of %" G_GINT64_FORMAT " bytes",
 		                 a->o.max_size);
-	const uint8_t *data = ev->data;
-	size_t len = ev->len;
-	int64_t offset = ev->offset;
-	while (len > 0) {
-		ssize_t n =
-		        e->h->sparse ? pwrite(a->file_fd, data, len, offset) : write(a->file_fd, data, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail_path(error, a, "write", e->name);
-		data += n;
-		len -= (size_t)n;
-		offset += n;
-	}
-	return true;
+	if (hands_over(a, e, ev))
+		return hand_over(a, e, ev->data, ev->len, error);
+	if (e->h->sparse && lseek(a->file_fd, ev->offset, SEEK_SET) < 0)
+		return fail_path(error, a, "seek", e->name);
+	return layer_file_write(a, e, a->file_fd, ev->data, ev->len, error);
+}
+
+static bool finish_empty(LayerApply *a, const TarEventData *ev, GError **error)
+{
+	return hands_over(a, &a->entry, ev) ? hand_over(a, &a->entry, NULL, 0, error)
+	                                    : finish_file(a, &a->entry, error);
 }
 
 /* All events that the bytes give. */
@@ -596,7 +634,7 @@ static bool run(LayerApply *a, const uint8_t *data, size_t len, bool eof, GError
 			g_clear_pointer(&a->entry_name, g_free);
 			if (!begin_entry(a, ev.header, &a->entry, &a->entry_name, &a->writing, error))
 				return false;
-			if (a->writing && ev.last && !finish_file(a, &a->entry, error))
+			if (a->writing && ev.last && !finish_empty(a, &ev, error))
 				return false;
 			break;
 		case TAR_DATA:
@@ -604,7 +642,7 @@ static bool run(LayerApply *a, const uint8_t *data, size_t len, bool eof, GError
 				break;
 			if (!write_content(a, &a->entry, &ev, error) || !cancel_check(a->o.cancel, error))
 				return false;
-			if (ev.last && !finish_file(a, &a->entry, error))
+			if (ev.last && a->file_fd >= 0 && !finish_file(a, &a->entry, error))
 				return false;
 			break;
 		}
@@ -674,6 +712,7 @@ void layer_apply_free(LayerApply *a)
 {
 	if (a == NULL)
 		return;
+	layer_files_free(a->files);
 	layer_dirs_forget(a);
 	if (a->file_fd >= 0)
 		close(a->file_fd);
@@ -701,14 +740,18 @@ bool layer_apply_write(LayerApply *a, const void *data, size_t len, GError **err
 {
 	if (a->failed)
 		return error_set(error, CTRD_ERR_UNKNOWN, "applying the layer failed before");
-	return keep_failed(a, run(a, data, len, false, error));
+	bool ok = run(a, data, len, false, error);
+	if (a->files != NULL)
+		layer_files_kick(a->files);
+	return keep_failed(a, ok);
 }
 
 bool layer_apply_finish(LayerApply *a, LayerApplyResult *ret, GError **error)
 {
 	if (a->failed)
 		return error_set(error, CTRD_ERR_UNKNOWN, "applying the layer failed before");
-	bool ok = run(a, (const uint8_t *)"", 0, true, error) && layer_times_apply(a, error);
+	bool ok = run(a, (const uint8_t *)"", 0, true, error) &&
+	          (a->files == NULL || layer_files_drain(a->files, error)) && layer_times_apply(a, error);
 	if (a->result.warnings > WARNINGS_LOGGED) {
 		g_autofree char *n = g_strdup_printf("%u", a->result.warnings);
 		log_warn("more was left out of the layer", "root", a->root, "warnings", n, NULL);
