@@ -204,6 +204,8 @@ static bool transfer_init(PluginInit *init, void **ret, GError **error)
 	        .verifiers = verifiers,
 	        .pull_referrers = conf_bool(config, "pull_referrers"),
 	        .default_snapshotter = DEFAULT_SNAPSHOTTER,
+	        .concurrent_layer_fetch_buffer =
+	                (size_t)CLAMP(conf_int(config, "concurrent_layer_fetch_buffer"), 0, INT_MAX),
 	        .max_concurrent_downloads = concurrency(config, "max_concurrent_downloads"),
 	        .max_concurrent_uploads = concurrency(config, "max_concurrent_uploaded_layers"),
 	        .http =

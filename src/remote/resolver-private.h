@@ -36,6 +36,9 @@ typedef struct {
 	bool denied; // set: what failed was the authorization
 } Request;
 
+/* The host that answered, or answers now, for content; NULL: a foreign URL did, or nobody. */
+RegistryHost *resolver_source(Resolver *r, const char *digest);
+
 /* parts: joined to the repository's path, NULL-terminated. */
 Request *request_new(Resolver *r, RegistryHost *host, const char *method, const char *const *parts);
 /* Any URL of the host. */

@@ -364,6 +364,25 @@ static bool set_decoder(Fetch *f, HttpResponse *resp, GError **error)
 	return true;
 }
 
+/* Where the content comes from: for resolver_distrust and ranges. */
+static void note_source(Fetch *f, RegistryHost *host)
+{
+	LOCK_SCOPE(&f->r->lock);
+	Source *source = g_hash_table_lookup(f->r->sources, f->desc->digest);
+	if (source == NULL) {
+		source = g_new0(Source, 1);
+		g_hash_table_insert(f->r->sources, g_strdup(f->desc->digest), source);
+	}
+	source->host = host;
+}
+
+RegistryHost *resolver_source(Resolver *r, const char *digest)
+{
+	LOCK_SCOPE(&r->lock);
+	const Source *source = g_hash_table_lookup(r->sources, digest);
+	return source != NULL ? source->host : NULL;
+}
+
 /* One request. *ret_again: the connection broke, and what came so far is good. */
 static bool fetch_once(Fetch *f, Request *req, bool last_host, bool *ret_opened, bool *ret_again,
                        GError **error)
@@ -397,6 +416,8 @@ static bool fetch_once(Fetch *f, Request *req, bool last_host, bool *ret_opened,
 	if (!set_decoder(f, resp, error))
 		return false;
 	*ret_opened = true;
+	if (!req->plain_headers) // not whoever a manifest names
+		note_source(f, req->host);
 	if (http_body(resp, on_content, f, &failure, error)) {
 		if (f->offset >= f->desc->size)
 			return true;
@@ -409,18 +430,6 @@ static bool fetch_once(Fetch *f, Request *req, bool last_host, bool *ret_opened,
 	*ret_again = failure == HTTP_CLOSED || failure == HTTP_TIMEOUT;
 	f->stalled = failure == HTTP_TIMEOUT;
 	return false;
-}
-
-/* Where the content comes from: for resolver_distrust. */
-static void note_source(Fetch *f, RegistryHost *host)
-{
-	LOCK_SCOPE(&f->r->lock);
-	Source *source = g_hash_table_lookup(f->r->sources, f->desc->digest);
-	if (source == NULL) {
-		source = g_new0(Source, 1);
-		g_hash_table_insert(f->r->sources, g_strdup(f->desc->digest), source);
-	}
-	source->host = host;
 }
 
 /* Tries each host, beginning with the one that was good last; *ret_again as above. One that breaks without
@@ -437,8 +446,6 @@ static bool fetch_from_hosts(Fetch *f, const char *place, bool *ret_again, GErro
 		bool opened = false;
 		int64_t before = f->offset;
 		bool ok = fetch_once(f, req, n + 1 == f->hosts->len, &opened, ret_again, &e);
-		if (opened)
-			note_source(f, f->hosts->pdata[i]);
 		if (ok)
 			return true;
 		if (opened || error_is(e, CTRD_ERR_CANCELED)) {

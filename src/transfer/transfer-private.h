@@ -3,6 +3,7 @@
 
 /* What the operations share: the service, one operation's context, fetching, unpacking, names. */
 
+#include "remote/ranges.h"
 #include "transfer/limits.h"
 #include "transfer/progress.h"
 #include "transfer/transfer.h"
@@ -10,6 +11,7 @@
 struct Transfer {
 	TransferConfig config;
 	Semaphore *downloads, *uploads;
+	Ranges ranges;   // memory of layers that come over several connections
 	KeyedLock *once; // one fetch for each digest, one unpack for each chain id
 };
 

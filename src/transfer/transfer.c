@@ -53,6 +53,7 @@ Transfer *transfer_new(const TransferConfig *config)
 	t->downloads = semaphore_new(t->config.max_concurrent_downloads);
 	t->uploads = semaphore_new(t->config.max_concurrent_uploads);
 	t->once = keyed_lock_new();
+	ranges_init(&t->ranges, config->concurrent_layer_fetch_buffer);
 	return t;
 }
 
