@@ -250,11 +250,16 @@ static bool arguments(Cli *cli, const char **ret_ref, const char **ret_id, char 
 	return true;
 }
 
+static bool has_image(Cli *cli)
+{
+	return !cli_is_set(cli, "config") && !cli_bool(cli, "rootfs");
+}
+
 static bool make(Cli *cli, CtrContainer *c, const char *ref, char **args, GError **error)
 {
 	g_auto(Source) source = {0};
 	autopb Containerd__Services__Snapshots__V1__PrepareSnapshotResponse *prepared = NULL;
-	bool image = !cli_is_set(cli, "config") && !cli_bool(cli, "rootfs");
+	bool image = has_image(cli);
 	if (image) {
 		g_autoptr(GHashTable) labels = label_words(cli_strings(cli, "snapshotter-label"));
 		const char *snapshotter = ctr_snapshotter(cli);
@@ -288,6 +293,8 @@ bool ctr_container_create(Cli *cli, CtrContainer *ret, GError **error)
 	if (!arguments(cli, &ref, &id, &args, error))
 		return false;
 	ret->id = g_strdup(id);
+	if (!has_image(cli)) // then there is nothing but the record
+		return make(cli, ret, ref, args, error);
 	/* everything made on the way is the lease's until the record refers to it */
 	if (!ctr_lease_hold(cli, error))
 		return false;
