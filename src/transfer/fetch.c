@@ -126,7 +126,8 @@ static bool download(Fetch *f, GError **error)
 	}
 	if (!semaphore_acquire(op->t->downloads, op->ctx.cancel, error))
 		return false;
-	bool ok = resolver_fetch_ranges(op->resolver, &op->t->ranges, op->ctx.cancel, desc, f->offset, on_bytes, f, error);
+	bool ok = resolver_fetch_ranges(op->resolver, &op->t->ranges, op->ctx.cancel, desc, f->offset,
+	                                on_bytes, f, error);
 	semaphore_release(op->t->downloads);
 	f->wrong = !ok && error != NULL && error_is(*error, CTRD_ERR_FAILED_PRECONDITION);
 	return ok || error_prefix(error, "failed to copy");

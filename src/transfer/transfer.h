@@ -49,10 +49,10 @@ typedef struct {
 	unsigned max_concurrent_downloads; // over all pulls; 0: 3
 	/* Bytes of one range of a layer that comes in several at once; 0: 4 MiB. */
 	size_t concurrent_layer_fetch_buffer;
-	unsigned max_concurrent_uploads;   // 0: 3
-	HttpLimits http;                   // zero: defaults
-	bool pull_referrers;               // TransferImages.referrers for all
-	GPtrArray *verifiers; // of NamedVerifier*, asked before each pull; referenced. NULL: none
+	unsigned max_concurrent_uploads; // 0: 3
+	HttpLimits http;                 // zero: defaults
+	bool pull_referrers;             // TransferImages.referrers for all
+	GPtrArray *verifiers;            // of NamedVerifier*, asked before each pull; referenced. NULL: none
 } TransferConfig;
 typedef struct {
 	const char *name;
