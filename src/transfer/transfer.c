@@ -106,7 +106,7 @@ bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error)
 {
 	*op = (Operation){.t = t, .ctx = *ctx};
 	op->ctx.cancel = cancel_new(ctx->cancel); // first: operation_end gives it back whatever happens
-	op->ctx.lazy = true; // the last step is not: the image's record, or meta_flush
+	op->ctx.lazy = true;                      // the last step is not: the image's record, or meta_flush
 	if (str_empty(ctx->lease)) {
 		op->own_lease = make_lease(t, &op->ctx, error);
 		if (op->own_lease == NULL)
