@@ -230,7 +230,7 @@ Image *images_create(MetaDb *db, const Ctx *ctx, const Image *input, TimeNs sour
 	g_autoptr(Image) image = image_copy(input);
 	image->created_at = source_date_epoch != 0 ? source_date_epoch : time_now();
 	image->updated_at = image->created_at;
-	if (!meta_update(db, create_tx, &(Args){.ctx = ctx, .image = image}, error))
+	if (!meta_update_for(db, ctx, create_tx, &(Args){.ctx = ctx, .image = image}, error))
 		return NULL;
 	emit(db, ctx, STORE_EVENT_IMAGE_CREATE, image->name, image->labels);
 	return g_steal_pointer(&image);
@@ -300,7 +300,7 @@ Image *images_update(MetaDb *db, const Ctx *ctx, const Image *input, const char 
 	          .input = input,
 	          .paths = paths,
 	          .now = source_date_epoch != 0 ? source_date_epoch : time_now()};
-	bool ok = meta_update(db, update_tx, &a, error);
+	bool ok = meta_update_for(db, a.ctx, update_tx, &a, error);
 	g_autoptr(Image) image = a.image;
 	if (!ok)
 		return NULL;

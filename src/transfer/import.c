@@ -476,7 +476,7 @@ bool transfer_import(Transfer *t, const Ctx *ctx, const TransferImport *from, co
 	if (w.n_children == 0)
 		return error_set(error, CTRD_ERR_UNKNOWN, "image might be filtered out");
 	if (!walk_unpack(&w, error) || !store_all(&op, to, &index, progress, error) ||
-	    !meta_flush(t->config.db, error)) // there may be no record
+	    !operation_finish(&op, error))
 		return false;
 	progress_say(progress, NULL, NULL, "Completed import");
 	return true;

@@ -142,7 +142,7 @@ bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, co
 	if (!ok || (w.legacy_config && !convert_legacy(&op, &desc, error)))
 		return false;
 	g_autoptr(GPtrArray) images = store_images(&op, to, &desc, error);
-	if (images == NULL)
+	if (images == NULL || !operation_finish(&op, error))
 		return false;
 	for (guint i = 0; i < images->len; i++) {
 		const Image *image = images->pdata[i];
@@ -171,7 +171,7 @@ bool transfer_unpack(Transfer *t, const Ctx *ctx, const Descriptor *image, const
 		return false;
 	if (w.found->len == 0)
 		return error_set_class(error, CTRD_ERR_NOT_FOUND, "no image to unpack in %s", image->digest);
-	return walk_unpack(&w, error) && meta_flush(t->config.db, error);
+	return walk_unpack(&w, error) && operation_finish(&op, error);
 }
 
 bool transfer_tag(Transfer *t, const Ctx *ctx, const TransferImages *from, const TransferImages *to,
@@ -184,5 +184,5 @@ bool transfer_tag(Transfer *t, const Ctx *ctx, const TransferImages *from, const
 	if (image == NULL)
 		return false;
 	g_autoptr(GPtrArray) images = store_images(&op, to, &image->target, error);
-	return images != NULL;
+	return images != NULL && operation_finish(&op, error);
 }

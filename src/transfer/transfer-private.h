@@ -27,6 +27,9 @@ typedef struct {
 	bool snapshot_annotations, discard_layers;
 } Operation;
 bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error);
+/* It has done what it was for: its lease goes, and all that it wrote to the metadata is durable, with one
+ * sync. */
+bool operation_finish(Operation *op, GError **error);
 void operation_end(Operation *op);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Operation, operation_end)
 /* The operation's context without its cancel token: for cleaning up. */

@@ -106,7 +106,7 @@ bool operation_begin(Operation *op, Transfer *t, const Ctx *ctx, GError **error)
 {
 	*op = (Operation){.t = t, .ctx = *ctx};
 	op->ctx.cancel = cancel_new(ctx->cancel); // first: operation_end gives it back whatever happens
-	op->ctx.lazy = true;                      // the last step is not: the image's record, or meta_flush
+	op->ctx.lazy = true;                      // all but the last step: operation_finish
 	if (str_empty(ctx->lease)) {
 		op->own_lease = make_lease(t, &op->ctx, error);
 		if (op->own_lease == NULL)
@@ -121,6 +121,23 @@ Ctx operation_cleanup_ctx(const Operation *op)
 	return (Ctx){.ns = op->ctx.ns, .lease = op->ctx.lease, .lazy = true};
 }
 
+bool operation_finish(Operation *op, GError **error)
+{
+	if (op->own_lease == NULL)
+		return meta_flush(op->t->config.db, error);
+	Ctx ctx = {.ns = op->ctx.ns};
+	g_autoptr(GError) e = NULL;
+	bool ok = leases_delete(op->t->config.db, &ctx, op->own_lease, &e);
+	g_clear_pointer(&op->own_lease, g_free);
+	op->ctx.lease = NULL;
+	if (ok)
+		return true;
+	if (error_is(e, CTRD_ERR_NOT_FOUND)) // somebody took it away
+		return meta_flush(op->t->config.db, error);
+	g_propagate_error(error, g_steal_pointer(&e));
+	return error_prefix(error, "failed to delete the lease of a transfer");
+}
+
 void operation_end(Operation *op)
 {
 	if (op->t == NULL)
@@ -128,7 +145,7 @@ void operation_end(Operation *op)
 	g_clear_pointer(&op->progress, progress_free);
 	g_clear_pointer(&op->resolver, resolver_free);
 	if (op->own_lease != NULL) {
-		Ctx ctx = {.ns = op->ctx.ns, .lazy = true};
+		Ctx ctx = {.ns = op->ctx.ns};
 		g_autoptr(GError) e = NULL;
 		if (!leases_delete(op->t->config.db, &ctx, op->own_lease, &e))
 			log_error_take(LOG_WARN, g_steal_pointer(&e),
