@@ -267,17 +267,22 @@ static int stdin_of(GBytes *data, GError **error)
 	return fd_steal(&fd);
 }
 
+/* What is nearly done is not killed half-way. */
+#define CANCEL_GRACE NS_PER_SEC
+
 /* Reads output until the child has exited; what a grandchild keeps open afterwards is not waited for. */
-static void follow_child(pid_t pid, Output *out, Output *err, int64_t deadline, bool *ret_timed_out)
+static void follow_child(pid_t pid, Output *out, Output *err, int64_t deadline, int cancel_fd,
+                         bool *ret_timed_out, bool *ret_canceled)
 {
 	autofd pidfd = pidfd_open(pid, 0);
 	g_assert(pidfd >= 0); // it is our child and nobody else reaps it
 	bool exited = false;
 	while (!exited) {
-		struct pollfd fds[3] = {
+		struct pollfd fds[4] = {
 		        {.fd = pidfd, .events = POLLIN},
 		        {.fd = out->fd, .events = POLLIN},
 		        {.fd = err->fd, .events = POLLIN},
+		        {.fd = cancel_fd > 0 && !*ret_canceled ? cancel_fd : -1, .events = POLLIN},
 		};
 		struct timespec wait, *timeout = NULL;
 		if (deadline != 0 && !*ret_timed_out) {
@@ -285,12 +290,17 @@ static void follow_child(pid_t pid, Output *out, Output *err, int64_t deadline, 
 			wait = (struct timespec){.tv_sec = left / NS_PER_SEC, .tv_nsec = left % NS_PER_SEC};
 			timeout = &wait;
 		}
-		int n = ppoll(fds, 3, timeout, NULL);
+		int n = ppoll(fds, G_N_ELEMENTS(fds), timeout, NULL);
 		if (n == 0) {
 			*ret_timed_out = true;
 			kill(-pid, SIGKILL);
 			kill(pid, SIGKILL);
 			continue;
+		}
+		if (n > 0 && fds[3].revents != 0) {
+			*ret_canceled = true;
+			int64_t grace = time_mono() + CANCEL_GRACE;
+			deadline = deadline != 0 ? MIN(deadline, grace) : grace;
 		}
 		exited = n > 0 && fds[0].revents != 0;
 		output_read(out);
@@ -328,13 +338,16 @@ bool process_run(const ProcessSpec *spec, ProcessResult *ret, GError **error)
 	fd_close(&out_write);
 	fd_close(&err_write);
 	inflight_child(pid);
-	follow_child(pid, &out, &err, deadline, &ret->timed_out);
+	bool canceled = false;
+	follow_child(pid, &out, &err, deadline, spec->cancel_fd, &ret->timed_out, &canceled);
 	RETRY_EINTR(waitpid(pid, &ret->status, 0));
 	inflight_child(0);
 
 	ret->out_len = out.text->len;
 	ret->out = g_string_free(g_steal_pointer(&out.text), FALSE);
 	ret->err = err.text != NULL ? g_string_free(g_steal_pointer(&err.text), FALSE) : g_strdup("");
+	if (ret->timed_out && canceled)
+		return error_set_class(error, CTRD_ERR_CANCELED, "%s: context canceled", spec->argv[0]);
 	if (ret->timed_out)
 		return error_set_class(error, CTRD_ERR_DEADLINE_EXCEEDED, "%s", spec->argv[0]);
 	return true;

@@ -18,6 +18,7 @@ typedef struct {
 	GBytes *stdin_data;      // NULL: /dev/null
 	int stdin_fd;            // used where > 0 and stdin_data is NULL
 	int64_t timeout_ns;      // 0: none. When it ends the process group is killed with SIGKILL
+	int cancel_fd;           // > 0: when it can be read, the child has a second to end, then as above
 	size_t max_output;       // per stream, 0: 1 MiB; more is read and thrown away
 	bool merge_stderr;       // stderr into out
 } ProcessSpec;
@@ -33,7 +34,8 @@ void process_result_clear(ProcessResult *r);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ProcessResult, process_result_clear)
 
 /* Runs and waits. false: could not be started (`exec: "x": executable file not found in $PATH` as Go's, or
- * fork/exec errors) or timed out (DEADLINE_EXCEEDED). A non-zero exit is not an error here. */
+ * fork/exec errors) or timed out (DEADLINE_EXCEEDED, or
+ * CANCELED). A non-zero exit is not an error here. */
 bool process_run(const ProcessSpec *spec, ProcessResult *ret, GError **error);
 /* "exit status 1", "signal: killed": how Go's exec.ExitError prints a wait status. Owned by the caller. */
 char *process_status_text(int status);

@@ -2,15 +2,11 @@
 
 #include "runtime/runtime-info-client.h"
 #include "base/json.h"
-#include "base/process.h"
-#include "base/time.h"
 #include "google/protobuf/any.pb-c.h"
 #include "message.h"
 #include "runtime/shim-client-binary.h"
 #include "types/introspection.pb-c.h"
 #include <string.h>
-
-#define INFO_TIMEOUT (10 * NS_PER_SEC)
 
 void runtime_info_clear(RuntimeInfo *info)
 {
@@ -39,19 +35,13 @@ bool runtime_info_get(const char *runtime, const Any *options, RuntimeInfo *ret,
 	if (binary == NULL)
 		return error_prefix(error, "failed to resolve runtime path");
 	g_autoptr(GBytes) input = pack_options(options);
-	const char *argv[] = {binary, "-info", NULL};
-	g_auto(ProcessResult) result = {0};
-	ProcessSpec spec = {.argv = argv, .stdin_data = input, .timeout_ns = INFO_TIMEOUT};
-	if (!process_run(&spec, &result, error))
-		return error_prefix(error, "failed to run [%s -info]", binary);
-	if (result.status != 0) {
-		g_autofree char *status = process_status_text(result.status);
-		g_autofree char *text = go_quote(str_or(result.err, ""));
-		return error_set(error, CTRD_ERR_UNKNOWN, "failed to run [%s -info]: %s (stderr: %s)", binary,
-		                 status, text);
-	}
-	Containerd__Types__RuntimeInfo *info = api_unpack(&containerd__types__runtime_info__descriptor, NULL,
-	                                                  result.out, result.out_len, error);
+	g_autoptr(GBytes) output = shim_binary_info(binary, input, error);
+	if (output == NULL)
+		return false;
+	gsize len = 0;
+	const void *data = g_bytes_get_data(output, &len);
+	Containerd__Types__RuntimeInfo *info =
+	        api_unpack(&containerd__types__runtime_info__descriptor, NULL, data, len, error);
 	if (info == NULL)
 		return error_prefix(error, "failed to unmarshal stdout from [%s -info]", binary);
 	ret->annotations = strmap_new();

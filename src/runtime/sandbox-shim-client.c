@@ -119,7 +119,8 @@ static bool start_shim(Entry *e, const Bundle *bundle, const Sandbox *sandbox, b
 	const ShimBinaryConfig config = tasks_binary_config(e->tasks);
 	g_auto(ShimAddress) address = {0};
 	*ret_started = true;
-	if (!shim_binary_start(e->binary, bundle, &config, &sandbox->runtime_options, &address, error) ||
+	if (!shim_binary_start(e->binary, bundle, &config, NULL, &sandbox->runtime_options, &address,
+	                       error) ||
 	    !entry_connect(e, &address, error))
 		return error_prefix(error, "start failed");
 	return true;

@@ -10,6 +10,7 @@
 #include "runtime/bootstrap/v1/bootstrap.pb-c.h"
 #include "runtime/shim-client-private.h"
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -182,7 +183,7 @@ static GBytes *legacy_input(const Any *options)
 /* Runs the binary with the action; the answer's bytes are in ret->out. A failure carries what the shim
  * printed, as upstream. */
 static bool call(const char *binary, const Bundle *b, const ShimBinaryConfig *config, const char *action,
-                 GBytes *input, int64_t timeout_ns, ProcessResult *ret, GError **error)
+                 GBytes *input, int64_t timeout_ns, int cancel_fd, ProcessResult *ret, GError **error)
 {
 	bool start = g_str_equal(action, "start");
 	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
@@ -213,6 +214,7 @@ static bool call(const char *binary, const Bundle *b, const ShimBinaryConfig *co
 	        .cwd = b->path,
 	        .stdin_data = input,
 	        .timeout_ns = timeout_ns,
+	        .cancel_fd = cancel_fd,
 	        .max_output = MAX_ANSWER,
 	        .merge_stderr = start,
 	};
@@ -297,32 +299,44 @@ static bool is_legacy_refusal(const Bundle *b, const GError *error)
 }
 
 static bool call_start(const char *binary, const Bundle *b, const ShimBinaryConfig *config,
-                       const Any *options, ProcessResult *ret, GError **error)
+                       const Any *options, int cancel_fd, ProcessResult *ret, GError **error)
 {
 	g_autofree char *name = g_path_get_basename(binary);
 	g_autoptr(GBytes) legacy = legacy_input(options);
 	if (strstr(name, "shim-runc-v1") != NULL || strstr(name, "shim-runhcs-v1") != NULL)
-		return call(binary, b, config, "start", legacy, START_TIMEOUT, ret, error);
+		return call(binary, b, config, "start", legacy, START_TIMEOUT, cancel_fd, ret, error);
 	g_autoptr(GBytes) params = bootstrap_params(b, config, options);
 	g_autoptr(GError) failed = NULL;
-	if (call(binary, b, config, "start", params, START_TIMEOUT, ret, &failed))
+	if (call(binary, b, config, "start", params, START_TIMEOUT, cancel_fd, ret, &failed))
 		return true;
 	if (is_legacy_refusal(b, failed)) {
 		process_result_clear(ret);
-		return call(binary, b, config, "start", legacy, START_TIMEOUT, ret, error);
+		return call(binary, b, config, "start", legacy, START_TIMEOUT, cancel_fd, ret, error);
 	}
 	g_propagate_error(error, g_steal_pointer(&failed));
 	return false;
 }
 
-bool shim_binary_start(const char *binary, const Bundle *b, const ShimBinaryConfig *config,
+static void wake(void *fd)
+{
+	eventfd_write(*(int *)fd, 1);
+}
+
+bool shim_binary_start(const char *binary, const Bundle *b, const ShimBinaryConfig *config, Cancel *cancel,
                        const Any *options, ShimAddress *ret, GError **error)
 {
 	g_autofree char *log = bundle_file(b, "log");
 	if (mkfifo(log, 0700) != 0 && errno != EEXIST)
 		return error_set_errno(error, errno, "open shim log pipe: mkfifo %s", log);
 	g_auto(ProcessResult) result = {0};
-	if (!call_start(binary, b, config, options, &result, error))
+	autofd fd = eventfd(0, EFD_CLOEXEC);
+	if (fd < 0)
+		return error_set_errno(error, errno, "eventfd");
+	unsigned id = cancel != NULL ? cancel_on(cancel, wake, &fd) : 0;
+	bool ok = call_start(binary, b, config, options, fd, &result, error);
+	if (id != 0)
+		cancel_off(cancel, id);
+	if (!ok)
 		return false;
 	g_autofree char *path = bundle_file(b, "shim-binary-path");
 	return file_write_atomic(path, binary, strlen(binary), 0600, false, error) &&
@@ -333,7 +347,7 @@ bool shim_binary_delete(const char *binary, const Bundle *b, const ShimBinaryCon
                         int64_t timeout_ns, TaskExit *ret, GError **error)
 {
 	g_auto(ProcessResult) result = {0};
-	if (!call(binary, b, config, "delete", NULL, timeout_ns, &result, error))
+	if (!call(binary, b, config, "delete", NULL, timeout_ns, -1, &result, error))
 		return false;
 	if (!str_empty(result.err))
 		log_warn("warnings while cleaning up dead shim", "id", b->id, "warnings", result.err, NULL);

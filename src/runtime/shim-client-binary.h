@@ -31,7 +31,7 @@ GBytes *shim_binary_info(const char *binary, GBytes *options, GError **error);
 /* Runs `<binary> ... start` in the bundle and writes shim-binary-path and bootstrap.json there. options may
  * be NULL or unset. */
 bool shim_binary_start(const char *binary, const Bundle *bundle, const ShimBinaryConfig *config,
-                       const Any *options, ShimAddress *ret, GError **error);
+                       Cancel *cancel, const Any *options, ShimAddress *ret, GError **error);
 /* Runs `<binary> ... delete` for a shim that is gone, then deletes the bundle. timeout_ns bounds the call. */
 bool shim_binary_delete(const char *binary, const Bundle *bundle, const ShimBinaryConfig *config,
                         int64_t timeout_ns, TaskExit *ret, GError **error);

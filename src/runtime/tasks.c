@@ -373,7 +373,7 @@ static bool create_shim(Entry *e, const Ctx *ctx, const Bundle *bundle, const Ta
 	*ret_started = true;
 	inflight_stage("starts the shim: %s", e->binary);
 	if (!FAILPOINT("task.create.start", error) ||
-	    !shim_binary_start(e->binary, bundle, &config, options, &address, error) ||
+	    !shim_binary_start(e->binary, bundle, &config, ctx->cancel, options, &address, error) ||
 	    !FAILPOINT("task.create.connect", error) || !entry_connect(e, &address, error))
 		return error_prefix(error, "start failed");
 	return true;
