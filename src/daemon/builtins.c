@@ -32,6 +32,8 @@ static const PluginRegistration *const builtins[] = {
         &plugin_server_debug,
         &plugin_server_metrics,
         &plugin_http_pprof,
+        &plugin_metrics_grpc,
+        &plugin_task_monitor,
         &plugin_sandbox_store,
         &plugin_sandboxes,
         &plugin_sandbox_controller,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/daemon.h"
+#include "loop/metrics.h"
 
 /* plugins-internal.c */
 extern const PluginRegistration plugin_internal_opt;
@@ -9,6 +10,10 @@ extern const PluginRegistration plugin_internal_opt;
 extern const PluginRegistration plugin_server_grpc, plugin_server_ttrpc, plugin_server_grpc_tcp;
 /* plugins-http.c */
 extern const PluginRegistration plugin_server_debug, plugin_server_metrics, plugin_http_pprof;
+/* plugins-metrics.c */
+extern const PluginRegistration plugin_metrics_grpc, plugin_task_monitor;
+/* Of the process: a MetricCollect of the metrics server. */
+void process_metrics_collect(MetricWriter *writer, void *data);
 /* plugins-store.c */
 extern const PluginRegistration plugin_content, plugin_overlayfs, plugin_native, plugin_exchange,
         plugin_metadata, plugin_gc, plugin_leases;

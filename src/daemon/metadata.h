@@ -13,6 +13,7 @@ typedef struct {
 	MetaDb *db;
 	ContentStore *content;    // with namespaces, over the content plugin's store
 	GHashTable *snapshotters; // name -> Snapshotter*
+	unsigned collector;       // of metrics
 } Metadata;
 
 static inline Metadata *plugin_get_metadata_plugin(PluginInit *init, GError **error)

@@ -25,12 +25,14 @@ typedef struct {
 	char *address;
 	uid_t uid;
 	gid_t gid;
+	unsigned collector; // of the process' metrics; 0: none
 	HttpServer *server; // NULL before start, and where a reload has taken the address away
 } Endpoint;
 
 static void endpoint_free(Endpoint *e)
 {
 	http_server_free(e->server);
+	metrics_remove(e->collector);
 	g_array_unref(e->routes);
 	g_free(e->address);
 	g_free(e);
@@ -252,6 +254,7 @@ static bool metrics_init(PluginInit *init, void **ret_instance, GError **error)
 	if (e == NULL)
 		return false;
 	add_routes(e->routes, routes);
+	e->collector = metrics_add(process_metrics_collect, NULL);
 	*ret_instance = e;
 	return true;
 }

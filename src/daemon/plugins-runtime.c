@@ -2,6 +2,7 @@
 /* Shims, tasks, and the collector of deprecations. */
 #include "base/error.h"
 #include "base/fs.h"
+#include "cgroup/cgroup.h"
 #include "daemon/builtins.h"
 #include "daemon/metadata.h"
 #include "oci/platform.h"
@@ -97,6 +98,11 @@ static bool tasks_init(PluginInit *init, void **ret, GError **error)
 	MountManager *mounts = exchange != NULL ? plugin_get_single(init, PLUGIN_MOUNT_MANAGER, error) : NULL;
 	if (mounts == NULL)
 		return false;
+	Deprecations *deprecations = plugin_get_by_id(init, PLUGIN_WARNING, "deprecations", error);
+	if (deprecations == NULL)
+		return false;
+	if (!cgroup_is_unified())
+		deprecations_emit(deprecations, "io.containerd.deprecation/cgroup-v1");
 	plugin_add_platform(init, platform_default_text());
 	plugin_add_export(init, "log-uri-schemes", "fifo,binary,binary-v2,file");
 	TasksConfig config = {

@@ -10,8 +10,10 @@
 #include "base/time.h"
 #include "base/util.h"
 #include "daemon/builtins.h"
+#include "daemon/grpc-metrics.h"
 #include "loop/lock.h"
 #include "rpc/server.h"
+#include "rpc/tls.h"
 #include <string.h>
 
 typedef struct {
@@ -21,15 +23,20 @@ typedef struct {
 	char *address;
 	uid_t uid;
 	gid_t gid;
-	const char *what; // for texts: "main", "main ttrpc"
-	Lock lock;        // guards stopped
+	bool tcp;
+	RpcTls *tls;           // NULL: none
+	const char *id, *what; // "grpc"; for texts: "main endpoint"
+	unsigned collector;
+	Lock lock; // guards stopped
 	Cond done;
 	bool stopped;
 } Listener;
 
 static void listener_free(Listener *l)
 {
+	metrics_remove(l->collector);
 	rpc_server_free(l->server);
+	rpc_tls_free(l->tls);
 	cond_destroy(&l->done);
 	lock_destroy(&l->lock);
 	g_free(l->address);
@@ -41,7 +48,28 @@ static void add_service(const RpcService *service, void *data)
 	rpc_server_add(data, service);
 }
 
-static Listener *listener_new(PluginInit *init, RpcProto proto, const char *what,
+static void see_age(const char *method, const char *ns, int64_t age_ns, void *data)
+{
+	int64_t *oldest = data;
+
+	*oldest = MAX(*oldest, age_ns);
+}
+
+static void collect(MetricWriter *writer, void *data)
+{
+	const Listener *l = data;
+	int64_t oldest = 0;
+
+	rpc_server_visit(l->server, see_age, &oldest);
+	metric_family(writer, "containerd_calls_in_flight", "Calls that are running", METRIC_GAUGE);
+	metric_sample(writer, rpc_server_n_calls(l->server), "server", l->id, NULL);
+	metric_family(writer, "containerd_oldest_call_seconds", "Age of the oldest call that is running",
+	              METRIC_GAUGE);
+	metric_sample(writer, (double)oldest / (double)NS_PER_SEC, "server", l->id, NULL);
+}
+
+/* where: which services it offers. */
+static Listener *listener_new(PluginInit *init, RpcProto proto, unsigned where, const char *what,
                               const RpcServerLimits *limits)
 {
 	Listener *l = g_new0(Listener, 1);
@@ -50,14 +78,23 @@ static Listener *listener_new(PluginInit *init, RpcProto proto, const char *what
 	l->loop = plugin_loop(init);
 	l->server = rpc_server_new(plugin_loop(init), plugin_pool(init), limits);
 	l->proto = proto;
+	l->id = plugin_id(init);
 	l->what = what;
 	l->address = g_strdup(conf_string(view, "address"));
-	l->uid = (uid_t)conf_int(view, "uid");
-	l->gid = (gid_t)conf_int(view, "gid");
+	l->tcp = where == PLUGIN_ON_TCP;
+	if (!l->tcp) {
+		l->uid = (uid_t)conf_int(view, "uid");
+		l->gid = (gid_t)conf_int(view, "gid");
+	}
 	lock_init(&l->lock, "listener", LOCK_RANK_LEAF);
 	cond_init(&l->done);
-	plugins_each_service(plugin_set(init), proto == RPC_PROTO_GRPC ? PLUGIN_ON_GRPC : PLUGIN_ON_TTRPC,
-	                     add_service, l->server);
+	GrpcMetrics *metrics = proto == RPC_PROTO_GRPC
+	                               ? plugin_get_by_id(init, PLUGIN_METRICS, "grpc-prometheus", NULL)
+	                               : NULL;
+	if (metrics != NULL)
+		rpc_server_observe(l->server, &grpc_metrics_observer, metrics);
+	plugins_each_service(plugin_set(init), where, add_service, l->server);
+	l->collector = metrics_add(collect, l);
 	return l;
 }
 
@@ -77,19 +114,56 @@ static bool check_ids(const TomlValue *view, GError **error)
 	return true;
 }
 
-static bool grpc_init(PluginInit *init, void **ret_instance, GError **error)
+static RpcServerLimits grpc_limits(const TomlValue *view)
 {
-	const TomlValue *view = plugin_config(init);
-	const RpcServerLimits limits = {
+	return (RpcServerLimits){
 	        .max_recv_message = message_limit(view, "max_recv_message_size", 4u << 20),
 	        .max_send_message = message_limit(view, "max_send_message_size", INT32_MAX),
 	};
+}
+
+static bool grpc_init(PluginInit *init, void **ret_instance, GError **error)
+{
+	const TomlValue *view = plugin_config(init);
+	const RpcServerLimits limits = grpc_limits(view);
 
 	if (str_empty(conf_string(view, "address")))
 		return error_set_class(error, CTRD_ERR_INVALID_ARGUMENT, "grpc address cannot be empty");
 	if (!check_ids(view, error))
 		return false;
-	*ret_instance = listener_new(init, RPC_PROTO_GRPC, "main endpoint", &limits);
+	*ret_instance = listener_new(init, RPC_PROTO_GRPC, PLUGIN_ON_GRPC, "main endpoint", &limits);
+	return true;
+}
+
+/* As upstream's: a certificate means TLS, an authority that clients must show one of its certificates. */
+static bool load_tls(const TomlValue *view, RpcTls **ret, GError **error)
+{
+	const char *cert = conf_string(view, "tls_cert");
+
+	*ret = NULL;
+	if (cert[0] == '\0' && conf_string(view, "tls_common_name")[0] != '\0')
+		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED,
+		                       "tls_common_name: a certificate from the store of Windows");
+	if (cert[0] == '\0')
+		return true;
+	log_info("setting up tls on tcp GRPC services...", NULL);
+	*ret = rpc_tls_new(cert, conf_string(view, "tls_key"), conf_string(view, "tls_ca"), error);
+	return *ret != NULL;
+}
+
+static bool tcp_init(PluginInit *init, void **ret_instance, GError **error)
+{
+	const TomlValue *view = plugin_config(init);
+	const RpcServerLimits limits = grpc_limits(view);
+	RpcTls *tls = NULL;
+
+	if (str_empty(conf_string(view, "address")))
+		return plugin_skip(error, NULL);
+	if (!load_tls(view, &tls, error))
+		return false;
+	Listener *l = listener_new(init, RPC_PROTO_GRPC, PLUGIN_ON_TCP, "TCP grpc endpoint", &limits);
+	l->tls = tls;
+	*ret_instance = l;
 	return true;
 }
 
@@ -101,16 +175,18 @@ static bool ttrpc_init(PluginInit *init, void **ret_instance, GError **error)
 		return plugin_skip(error, NULL);
 	if (!check_ids(view, error))
 		return false;
-	*ret_instance = listener_new(init, RPC_PROTO_TTRPC, "main ttrpc endpoint", NULL);
+	*ret_instance = listener_new(init, RPC_PROTO_TTRPC, PLUGIN_ON_TTRPC, "main ttrpc endpoint", NULL);
 	return true;
 }
 
 static bool listener_start(void *instance, GError **error)
 {
 	Listener *l = instance;
-	int fd = rpc_listen_unix(l->address, 0660, l->uid, l->gid, error);
+	int fd = l->tcp ? rpc_listen_tcp(l->address, error)
+	                : rpc_listen_unix(l->address, 0660, l->uid, l->gid, error);
 
-	if (fd < 0 || !rpc_server_listen(l->server, l->proto, fd, false, error))
+	if (fd < 0 || !(l->tls != NULL ? rpc_server_listen_tls(l->server, fd, l->tls, error)
+	                               : rpc_server_listen(l->server, l->proto, fd, false, error)))
 		return error_prefix(error, "failed to get listener for %s", l->what);
 	log_info("serving...", "address", l->address, NULL);
 	return true;
@@ -163,17 +239,11 @@ const PluginRegistration plugin_server_ttrpc = {
         .close = listener_close,
 };
 
-/* Those that have no address by default, and no server yet. */
-static bool later_init(PluginInit *init, void **ret_instance, GError **error)
-{
-	if (str_empty(conf_string(plugin_config(init), "address")))
-		return plugin_skip(error, NULL);
-	return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "server %s", Q(plugin_id(init)));
-}
-
 const PluginRegistration plugin_server_grpc_tcp = {
         .type = PLUGIN_SERVER,
         .id = "grpc-tcp",
         .requires = (const char *const[]){PLUGIN_GRPC, PLUGIN_METRICS, NULL},
-        .init = later_init,
+        .init = tcp_init,
+        .start = listener_start,
+        .close = listener_close,
 };

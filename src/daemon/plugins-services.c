@@ -179,7 +179,7 @@ static bool twin_init(PluginInit *init, void **ret, GError **error)
 	RpcService *service = plugin_get_by_id(init, PLUGIN_SERVICE, plugin_data(init), error);
 	if (service == NULL)
 		return false;
-	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, service);
+	plugin_add_service(init, PLUGIN_ON_GRPC, service);
 	return true;
 }
 
@@ -189,7 +189,9 @@ static bool single_init(PluginInit *init, void **ret, GError **error)
 	RpcService service = {0};
 	if (!make(init, &service, error))
 		return false;
-	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, &service);
+	// As upstream, which offers CRI alone on TCP; what says who is there does no harm.
+	bool harmless = make == make_version || make == make_health;
+	plugin_add_service(init, harmless ? PLUGIN_ON_GRPC | PLUGIN_ON_TCP : PLUGIN_ON_GRPC, &service);
 	return true;
 }
 
@@ -199,7 +201,7 @@ static bool events_init(PluginInit *init, void **ret, GError **error)
 	if (exchange == NULL)
 		return false;
 	RpcService grpc = events_service_new(exchange), ttrpc = ttrpc_events_service_new(exchange);
-	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, &grpc);
+	plugin_add_service(init, PLUGIN_ON_GRPC, &grpc);
 	plugin_add_service(init, PLUGIN_ON_TTRPC, &ttrpc);
 	return true;
 }

@@ -92,6 +92,7 @@ const PluginRegistration plugin_exchange = {PLUGIN_EVENT, "exchange",     NULL, 
 static void metadata_close(void *instance)
 {
 	Metadata *m = instance;
+	metrics_remove(m->collector);
 	g_hash_table_unref(m->snapshotters);
 	content_store_free(m->content);
 	meta_close(m->db);
@@ -111,6 +112,15 @@ static bool add_snapshotters(PluginInit *init, Metadata *m, GError **error)
 		g_hash_table_insert(m->snapshotters, g_strdup(p->registration->id), s);
 	}
 	return true;
+}
+
+static void metadata_collect(MetricWriter *writer, void *data)
+{
+	const Metadata *m = data;
+	metric_family(writer, "containerd_metadata_commit_seconds",
+	              "Duration of commits of the metadata database, each of one or more updates",
+	              METRIC_HISTOGRAM);
+	metric_timer_write(writer, meta_commit_times(m->db), NULL);
 }
 
 static bool metadata_init(PluginInit *init, void **ret, GError **error)
@@ -145,6 +155,7 @@ static bool metadata_init(PluginInit *init, void **ret, GError **error)
 		metadata_close(m);
 		return false;
 	}
+	m->collector = metrics_add(metadata_collect, m);
 	*ret = m;
 	return true;
 }
@@ -155,32 +166,69 @@ const PluginRegistration plugin_metadata = {
 
 /* ---- gc ---- */
 
-static bool gc_init(PluginInit *init, void **ret, GError **error)
+static GcOptions gc_options(const TomlValue *config)
 {
-	TomlValue *config = plugin_config(init);
-	Metadata *m = plugin_get_metadata_plugin(init, error);
-	ContentStore *backend = plugin_get_content(init, error);
-	if (m == NULL || backend == NULL)
-		return false;
-	GcOptions options = {
+	return (GcOptions){
 	        .pause_threshold = conf_float(config, "pause_threshold"),
 	        .deletion_threshold = conf_int(config, "deletion_threshold"),
 	        .mutation_threshold = conf_int(config, "mutation_threshold"),
 	        .schedule_delay_ns = conf_duration(config, "schedule_delay"),
 	        .startup_delay_ns = conf_duration(config, "startup_delay"),
 	};
+}
+
+static void gc_collect_metrics(MetricWriter *writer, void *data)
+{
+	const GcMetrics *m = gc_metrics(data);
+	metric_family(writer, "containerd_gc_collections_total", "counter of gc scheduler collections",
+	              METRIC_COUNTER);
+	if (metric_counter_get(&m->succeeded) > 0)
+		metric_sample(writer, (double)metric_counter_get(&m->succeeded), "status", "success", NULL);
+	if (metric_counter_get(&m->failed) > 0)
+		metric_sample(writer, (double)metric_counter_get(&m->failed), "status", "fail", NULL);
+	metric_family(writer, "containerd_gc_gc_seconds", "duration of gc scheduler collections",
+	              METRIC_HISTOGRAM);
+	metric_timer_write(writer, &m->times, NULL);
+}
+
+/* The plugin's instance is the Gc, so the id of its collector lies here: there is one. */
+static unsigned gc_collector;
+
+static bool gc_init(PluginInit *init, void **ret, GError **error)
+{
+	Metadata *m = plugin_get_metadata_plugin(init, error);
+	ContentStore *backend = plugin_get_content(init, error);
+	if (m == NULL || backend == NULL)
+		return false;
+	GcOptions options = gc_options(plugin_config(init));
 	*ret = gc_new(m->db, backend, m->snapshotters, &options);
+	gc_collector = metrics_add(gc_collect_metrics, *ret);
+	return true;
+}
+
+static bool gc_reload(void *instance, const PluginReload *fresh, GError **error)
+{
+	GcOptions options = gc_options(fresh->view);
+	gc_set_options(instance, &options);
 	return true;
 }
 
 static void gc_close(void *instance)
 {
+	metrics_remove(gc_collector);
 	gc_free(instance);
 }
 
 static const char *const gc_requires[] = {PLUGIN_METADATA, PLUGIN_CONTENT, NULL};
-const PluginRegistration plugin_gc = {PLUGIN_GC, "scheduler", gc_requires, gc_init,
-                                      NULL,      gc_close,    NULL,        NULL};
+static const char *const gc_keys[] = {"pause_threshold", "deletion_threshold", "mutation_threshold",
+                                      "schedule_delay", NULL};
+const PluginRegistration plugin_gc = {.type = PLUGIN_GC,
+                                      .id = "scheduler",
+                                      .requires = gc_requires,
+                                      .init = gc_init,
+                                      .close = gc_close,
+                                      .reload = gc_reload,
+                                      .reload_keys = gc_keys};
 
 /* ---- leases: the manager is the metadata database with the collector ---- */
 

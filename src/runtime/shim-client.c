@@ -2,6 +2,7 @@
 #include "runtime/shim-client.h"
 #include "api/message.h"
 #include "base/error.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "loop/lock.h"
 #include "mount/mount.h"
@@ -29,6 +30,9 @@ struct Shim {
 	ShimLog *log; // loop thread; NULL once closed
 	LoopFn closed;
 	void *closed_data;
+	bool is_runc;
+	char *proc_cgroup; // /proc/PID/cgroup of the task's init; set before others see the shim
+	Cgroup *cgroup;    // atomic: made of it when first wanted
 };
 
 /* Task API v2 is v3 under another name: the same messages with the same numbers (tests/conformance/wire holds
@@ -184,6 +188,8 @@ static void free_on_loop(void *data)
 	rpc_client_unref(s->client);
 	bundle_free(s->bundle);
 	g_free(s->endpoint);
+	g_free(s->proc_cgroup);
+	cgroup_free(s->cgroup);
 	g_free(s);
 }
 
@@ -330,6 +336,8 @@ bool shim_create(Shim *s, const Ctx *ctx, const ShimCreate *create, uint32_t *re
 	if (!shim_call(s, ctx, 0, "Create", &req, &resp, error))
 		return false;
 	*ret_pid = resp->pid;
+	g_free(s->proc_cgroup);
+	s->proc_cgroup = cgroup_read_proc((pid_t)resp->pid, NULL);
 	return true;
 }
 
@@ -344,6 +352,37 @@ bool shim_delete(Shim *s, const Ctx *ctx, int64_t timeout_ns, TaskExit *ret, GEr
 	return true;
 }
 
+void shim_set_binary(Shim *s, const char *binary)
+{
+	g_autofree char *base = binary != NULL ? g_path_get_basename(binary) : NULL;
+	s->is_runc = g_strcmp0(base, "containerd-shim-runc-v2") == 0;
+}
+
+const Cgroup *shim_cgroup(Shim *s)
+{
+	Cgroup *cgroup = __atomic_load_n(&s->cgroup, __ATOMIC_ACQUIRE), *none = NULL;
+	if (cgroup != NULL || !s->is_runc || s->proc_cgroup == NULL)
+		return cgroup;
+	cgroup = cgroup_from_proc(s->proc_cgroup, NULL);
+	if (cgroup == NULL ||
+	    __atomic_compare_exchange_n(&s->cgroup, &none, cgroup, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return cgroup;
+	cgroup_free(cgroup); // somebody was quicker
+	return none;
+}
+
+static bool is_child(pid_t pid, pid_t parent)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+	g_autofree char *text = NULL;
+	size_t len;
+	int ppid = 0;
+	if (!file_read(path, 4096, &text, &len, NULL))
+		return false;
+	const char *after = strrchr(text, ')'); // the name may hold anything
+	return after != NULL && sscanf(after, ") %*c %d", &ppid) == 1 && ppid == parent;
+}
+
 bool shim_ping(Shim *s, const Ctx *ctx, int64_t timeout_ns, uint32_t *ret_task_pid, GError **error)
 {
 	Containerd__Task__V3__ConnectRequest req = CONTAINERD__TASK__V3__CONNECT_REQUEST__INIT;
@@ -352,6 +391,12 @@ bool shim_ping(Shim *s, const Ctx *ctx, int64_t timeout_ns, uint32_t *ret_task_p
 	if (!shim_call(s, ctx, timeout_ns, "Connect", &req, &resp, error))
 		return false;
 	*ret_task_pid = resp->task_pid;
+	// A task that has stopped keeps its number, which may be another process' by now; the shim's child is
+	// ours.
+	if (resp->task_pid > 0 && is_child((pid_t)resp->task_pid, (pid_t)resp->shim_pid)) {
+		g_free(s->proc_cgroup);
+		s->proc_cgroup = cgroup_read_proc((pid_t)resp->task_pid, NULL);
+	}
 	return true;
 }
 

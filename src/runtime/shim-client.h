@@ -8,6 +8,7 @@
  */
 
 #include "base/time.h"
+#include "cgroup/cgroup.h"
 #include "loop/ctx.h"
 #include "rpc/client.h"
 #include "runtime/bundle.h"
@@ -38,6 +39,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Shim, shim_unref)
 const char *shim_id(Shim *s);
 const char *shim_ns(Shim *s);
 const Bundle *shim_bundle(Shim *s);
+/* The shim's program, told once by whoever connects, before others see the shim; NULL: not known. */
+void shim_set_binary(Shim *s, const char *binary);
+/* The task's cgroup where the shim is the one for runc, whose containers' cgroups are on this machine, and
+ * the group is known: it is read from the init process when that was made or found. NULL: ask the shim.
+ * Borrowed; any thread. */
+const Cgroup *shim_cgroup(Shim *s);
 /* "ttrpc+unix:///run/containerd/s/...": where clients of the sandbox API find the task API. */
 const char *shim_endpoint(Shim *s, uint32_t *ret_version);
 /* Closes the connection. Any thread, can be repeated. */

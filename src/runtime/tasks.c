@@ -201,6 +201,7 @@ bool entry_connect(Entry *e, const ShimAddress *address, GError **error)
 		entry_unref(e);
 		return false;
 	}
+	shim_set_binary(shim, e->binary);
 	LOCK_SCOPE(&t->lock);
 	if (e->shim != NULL) {
 		if (e->retired == NULL)
@@ -498,6 +499,21 @@ static bool any_loading(Tasks *t)
 static int by_id(gconstpointer a, gconstpointer b)
 {
 	return strcmp(shim_id(*(Shim *const *)a), shim_id(*(Shim *const *)b));
+}
+
+GPtrArray *tasks_now(Tasks *t)
+{
+	GPtrArray *out = g_ptr_array_new_with_free_func((GDestroyNotify)shim_unref);
+	LOCK_SCOPE(&t->lock);
+	GHashTableIter iter;
+	gpointer value;
+	g_hash_table_iter_init(&iter, t->entries);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const Entry *e = value;
+		if (e->state == ENTRY_READY && !e->is_sandbox)
+			g_ptr_array_add(out, shim_ref(e->shim));
+	}
+	return out;
 }
 
 GPtrArray *tasks_list(Tasks *t, const Ctx *ctx)

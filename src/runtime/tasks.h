@@ -68,6 +68,8 @@ bool tasks_create(Tasks *t, const Ctx *ctx, const char *id, const TaskCreate *cr
 /* NOT_FOUND `task x not found`, the text of the service. The reference is the caller's. */
 Shim *tasks_get(Tasks *t, const Ctx *ctx, const char *id, GError **error);
 GPtrArray *tasks_list(Tasks *t, const Ctx *ctx); // of Shim*, of the namespace, by id; owns references
+GPtrArray *
+tasks_now(Tasks *t); // of Shim*: all namespaces, what there is at this moment; never waits; owns references
 /* The task must have stopped: the shim says so. Can be repeated until it has succeeded. */
 bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GError **error);
 /* Before a SIGKILL: a shim that does not answer within the load timeout is killed and cleaned up, and its

@@ -7,10 +7,10 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/util.h"
+#include "cgroup/cgroup.h"
 #include "message.h"
 #include "rpc/call.h"
 #include "runtime/bootstrap/v1/bootstrap.pb-c.h"
-#include "shim/cgroup.h"
 #include "shim/spawn.h"
 #include <fcntl.h>
 #include <poll.h>

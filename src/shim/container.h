@@ -16,7 +16,7 @@
  * Loop's thread only. Processes live as long as their container is in the table or an operation holds it.
  */
 
-#include "shim/cgroup.h"
+#include "cgroup/cgroup.h"
 #include "shim/options.h"
 #include "shim/publisher.h"
 #include "shim/reaper.h"

@@ -37,6 +37,7 @@ typedef struct {
 	int64_t trigger_at; // when the one that is asked for may begin
 	int64_t deletions, mutations;
 } GcSchedule;
+void gc_schedule_set_options(GcSchedule *s, const GcOptions *options);
 void gc_schedule_init(GcSchedule *s, const GcOptions *options, int64_t now);
 void gc_schedule_mutation(GcSchedule *s, bool deletion, int64_t now);
 void gc_schedule_trigger(GcSchedule *s, int64_t now);

@@ -17,13 +17,19 @@
 
 /* ---- the rules ---- */
 
-void gc_schedule_init(GcSchedule *s, const GcOptions *options, int64_t now)
+void gc_schedule_set_options(GcSchedule *s, const GcOptions *options)
 {
-	*s = (GcSchedule){.options = *options, .start = now, .interval = NS_PER_SEC};
+	s->options = *options;
 	s->options.pause_threshold = CLAMP(options->pause_threshold, 0.0, 0.5);
 	s->options.mutation_threshold = MAX(options->mutation_threshold, 0);
 	s->options.schedule_delay_ns = MAX(options->schedule_delay_ns, 0);
 	s->options.startup_delay_ns = MAX(options->startup_delay_ns, 0);
+}
+
+void gc_schedule_init(GcSchedule *s, const GcOptions *options, int64_t now)
+{
+	*s = (GcSchedule){.start = now, .interval = NS_PER_SEC};
+	gc_schedule_set_options(s, options);
 }
 
 static void want(GcSchedule *s, int64_t now)
@@ -109,6 +115,7 @@ struct Gc {
 	bool stopping, running;
 	uint64_t n_started, n_ended, last_failed; // collections by number, from 1
 	GcStats stats;
+	GcMetrics metrics;
 };
 
 static void on_mutation(bool deletion, void *data)
@@ -156,6 +163,9 @@ static void collect_once(Gc *gc)
 		gc->stats.n_collections = n;
 	}
 	gc_schedule_done(&gc->schedule, ok, stats.duration_ns, time_mono());
+	metric_counter_add(ok ? &gc->metrics.succeeded : &gc->metrics.failed, 1);
+	if (ok)
+		metric_timer_observe(&gc->metrics.times, stats.duration_ns);
 	cond_broadcast(&gc->done);
 }
 
@@ -244,6 +254,18 @@ void gc_last(Gc *gc, GcStats *ret)
 {
 	LOCK_SCOPE(&gc->lock);
 	*ret = gc->stats;
+}
+
+const GcMetrics *gc_metrics(const Gc *gc)
+{
+	return &gc->metrics;
+}
+
+void gc_set_options(Gc *gc, const GcOptions *options)
+{
+	LOCK_SCOPE(&gc->lock);
+	gc_schedule_set_options(&gc->schedule, options);
+	cond_signal(&gc->wake);
 }
 
 void gc_free(Gc *gc)

@@ -8,6 +8,7 @@
  * plugins/gc/scheduler.go. Thread-safe. How it runs beside writers: gc.c.
  */
 
+#include "loop/metrics.h"
 #include "store/content.h"
 #include "store/meta.h"
 #include "store/snapshots.h"
@@ -34,6 +35,15 @@ typedef struct {
 	unsigned n_collections; // so far
 } GcStats;
 void gc_last(Gc *gc, GcStats *ret);
+/* Other thresholds and delays from now on; the start-up delay only where the first collection is still due.
+ */
+void gc_set_options(Gc *gc, const GcOptions *options);
+/* Since the start; times are those of GcStats.duration_ns. */
+typedef struct {
+	MetricCounter succeeded, failed;
+	MetricTimer times;
+} GcMetrics;
+const GcMetrics *gc_metrics(const Gc *gc);
 /* Ends a collection that runs; NULL is fine. */
 void gc_free(Gc *gc);
 

@@ -78,6 +78,7 @@ struct MetaDb {
 	bool checkpointing;
 	int64_t generation;
 	MetaStats stats;
+	MetricTimer commit_times;
 	int wal_frames;    // the writer's; stats has it for others
 	int checkpoint_at; // the writer's: how long the WAL may grow until the next one
 
@@ -542,7 +543,9 @@ static void drain(void *data)
 	MetaDb *db = data;
 	Request *batch;
 	while ((batch = take_batch(db)) != NULL) {
+		int64_t began = time_mono();
 		run_batch(db, batch);
+		metric_timer_observe(&db->commit_times, time_mono() - began);
 		lock_acquire(&db->lock);
 		db->stats.wal_frames = db->wal_frames;
 		db->generation = sqlite3_total_changes64(db->writer->sqlite);
@@ -873,6 +876,11 @@ int64_t meta_tx_generation(MetaTx *tx)
 {
 	g_assert(tx->writable);
 	return sqlite3_total_changes64(tx->conn->sqlite);
+}
+
+const MetricTimer *meta_commit_times(const MetaDb *db)
+{
+	return &db->commit_times;
 }
 
 void meta_stats(MetaDb *db, MetaStats *ret)

@@ -17,6 +17,7 @@
 #include "base/time.h"
 #include "base/util.h"
 #include "loop/ctx.h"
+#include "loop/metrics.h"
 #include "store/events.h"
 #include <glib.h>
 #include <sqlite3.h>
@@ -37,6 +38,8 @@ typedef struct {
  * newer than ours is refused: FAILED_PRECONDITION. A damaged file is refused with what to do in the text,
  * never deleted. Upstream's meta.db in the same directory is reported in the log and never touched. */
 MetaDb *meta_open(const char *path, const MetaOptions *options, GError **error);
+/* How long the batches of the writer took, with their fsync. */
+const MetricTimer *meta_commit_times(const MetaDb *db);
 /* Nobody may be in a call; NULL is fine. */
 void meta_close(MetaDb *db);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MetaDb, meta_close)

@@ -4,6 +4,7 @@
 #include "base/identifiers.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "loop/metrics.h"
 #include "oci/child-labels.h"
 #include "oci/labels.h"
 #include "oci/manifest.h"
@@ -95,12 +96,20 @@ static GHashTable *commit_labels(Fetch *f)
 
 /* ---- Content ---- */
 
+static MetricCounter fetched_bytes;
+
+int64_t transfer_fetched_bytes(void)
+{
+	return metric_counter_get(&fetched_bytes);
+}
+
 static bool on_bytes(void *data, const void *buf, size_t len, GError **error)
 {
 	Fetch *f = data;
 	if (!content_write(f->writer, buf, len, error))
 		return false;
 	f->offset += (int64_t)len;
+	metric_counter_add(&fetched_bytes, (int64_t)len);
 	progress_offset(f->op->progress, f->desc, f->offset);
 	if (f->document != NULL)
 		g_byte_array_append(f->document, buf, (guint)len);

@@ -147,6 +147,9 @@ bool transfer_export(Transfer *t, const Ctx *ctx, const TransferImages *from, co
 bool transfer_unpack(Transfer *t, const Ctx *ctx, const Descriptor *image, const TransferUnpack *unpack,
                      GError **error);
 
+/* What was fetched from registries since the start of the process. */
+int64_t transfer_fetched_bytes(void);
+
 /* The ingest's name for a descriptor: "layer-sha256:...", "manifest-..." (upstream remotes.MakeRefKey). Owned
  * by the caller. */
 char *transfer_ref_key(const Descriptor *desc);

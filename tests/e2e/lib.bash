@@ -32,6 +32,8 @@ daemon_start() {
 		level = "debug"
 	TOML
 	[ -z "${extra_config:-}" ] || echo "$extra_config" >>"$dir/config.toml"
+	# a test that needs another one has a function for it
+	if declare -F write_config >/dev/null; then write_config; fi
 	if [ -n "${shared_mounts:-}" ]; then
 		PATH=$daemon_dir:$PATH "$daemon_dir/containerd" --config "$dir/config.toml" >>"$dir/log" 2>&1 3>&- &
 	else

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "shim/cgroup.h"
+#include "cgroup/cgroup.h"
 
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/util.h"
-#include "shim/cgroup-private.h"
+#include "cgroup/cgroup-private.h"
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <protobuf-c/protobuf-c.h>
@@ -242,17 +242,38 @@ static bool load_v2(Cgroup *cgroup, char *const *lines, GError **error)
 	return true;
 }
 
-Cgroup *cgroup_load(pid_t pid, GError **error)
+char *cgroup_read_proc(pid_t pid, GError **error)
 {
-	g_autofree char *proc = g_strdup_printf("/proc/%d/cgroup", pid);
-	g_auto(GStrv) lines = read_lines(proc, error);
-	if (lines == NULL)
-		return NULL;
+	g_autofree char *path = g_strdup_printf("/proc/%d/cgroup", pid);
+	char *text = NULL;
+	size_t len;
+	return file_read(path, 1024 * 1024, &text, &len, error) ? text : NULL;
+}
+
+Cgroup *cgroup_from_proc(const char *text, GError **error)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
 	g_autoptr(Cgroup) cgroup = g_new0(Cgroup, 1);
 	cgroup->unified = cgroup_is_unified();
 	if (!(cgroup->unified ? load_v2(cgroup, lines, error) : load_v1(cgroup, lines, error)))
 		return NULL;
 	return g_steal_pointer(&cgroup);
+}
+
+Cgroup *cgroup_load(pid_t pid, GError **error)
+{
+	g_autofree char *text = cgroup_read_proc(pid, error);
+	return text != NULL ? cgroup_from_proc(text, error) : NULL;
+}
+
+bool cgroup_exists(const Cgroup *cgroup)
+{
+	if (cgroup->unified)
+		return path_exists(cgroup->path);
+	for (int i = 0; i < CG_N; i++)
+		if (cgroup->dir[i] != NULL && path_exists(cgroup->dir[i]))
+			return true;
+	return false;
 }
 
 void cgroup_free(Cgroup *cgroup)

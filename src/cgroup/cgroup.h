@@ -4,7 +4,9 @@
 /*
  * A container's cgroup: its metrics (io.containerd.cgroups.v1.Metrics or v2.Metrics, filled as the Go library
  * github.com/containerd/cgroups/v3 fills them) and its out-of-memory notifications. Nothing is created or
- * deleted here, that is the runtime's. Loop's thread only.
+ * deleted here, that is the runtime's. For the shim, which runs all of it on its loop, and for the daemon,
+ * which reads metrics without asking a shim: reading is thread-safe, the notifications are for the loop's
+ * thread.
  */
 
 #include "base/arena.h"
@@ -21,6 +23,12 @@ typedef struct Cgroup Cgroup;
 bool cgroup_is_unified(void);
 /* The group that the process is in now. */
 Cgroup *cgroup_load(pid_t pid, GError **error);
+/* The text of /proc/PID/cgroup, read while PID was surely the process that is meant; NULL where it cannot be
+ * read. Owned by the caller. The other makes the group of such a text, later. */
+char *cgroup_read_proc(pid_t pid, GError **error);
+Cgroup *cgroup_from_proc(const char *text, GError **error);
+/* Whether its directory is there still. */
+bool cgroup_exists(const Cgroup *cgroup);
 void cgroup_free(Cgroup *cgroup);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cgroup, cgroup_free)
 

@@ -5,9 +5,9 @@
 
 #include "base/fs.h"
 #include "base/util.h"
+#include "cgroup/cgroup-private.h"
 #include "cgroups/v1/metrics.pb-c.h"
 #include "message.h"
-#include "shim/cgroup-private.h"
 #include <string.h>
 #include <unistd.h>
 

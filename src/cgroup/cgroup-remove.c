@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "shim/cgroup.h"
+#include "cgroup/cgroup.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

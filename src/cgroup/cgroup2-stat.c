@@ -5,9 +5,9 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/util.h"
+#include "cgroup/cgroup-private.h"
 #include "cgroups/v2/metrics.pb-c.h"
 #include "message.h"
-#include "shim/cgroup-private.h"
 #include <stdlib.h>
 #include <string.h>
 

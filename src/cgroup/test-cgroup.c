@@ -3,11 +3,11 @@
 /* Metrics from files as the kernel writes them. */
 
 #include "base/fs.h"
+#include "cgroup/cgroup-private.h"
 #include "cgroups/v1/metrics.pb-c.h"
 #include "cgroups/v2/metrics.pb-c.h"
 #include "message.h"
 #include "rpc/call.h"
-#include "shim/cgroup-private.h"
 #include <string.h>
 
 static void put(const char *dir, const char *name, const char *text)

@@ -4,7 +4,7 @@
 /* Between cgroup.c, which knows where the files are, and the files that read metrics. */
 
 #include "base/arena.h"
-#include "shim/cgroup.h"
+#include "cgroup/cgroup.h"
 
 typedef enum {
 	CG_CPU,
