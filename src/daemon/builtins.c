@@ -34,6 +34,7 @@ static const PluginRegistration *const builtins[] = {
         &plugin_http_pprof,
         &plugin_metrics_grpc,
         &plugin_task_monitor,
+        &plugin_restart,
         &plugin_sandbox_store,
         &plugin_sandboxes,
         &plugin_sandbox_controller,

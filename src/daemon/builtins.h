@@ -10,6 +10,8 @@ extern const PluginRegistration plugin_internal_opt;
 extern const PluginRegistration plugin_server_grpc, plugin_server_ttrpc, plugin_server_grpc_tcp;
 /* plugins-http.c */
 extern const PluginRegistration plugin_server_debug, plugin_server_metrics, plugin_http_pprof;
+/* plugins-monitor.c */
+extern const PluginRegistration plugin_restart;
 /* plugins-metrics.c */
 extern const PluginRegistration plugin_metrics_grpc, plugin_task_monitor;
 /* Of the process: a MetricCollect of the metrics server. */
