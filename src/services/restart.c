@@ -17,6 +17,9 @@
 #define DEFAULT_INTERVAL (10 * NS_PER_SEC)
 /* A task that lived this long was started well. */
 #define LASTING (10 * NS_PER_SEC)
+/* Who made a container, or a task, is about to make or start its task: that long at least it is left to them.
+ */
+#define GRACE_MIN (1 * NS_PER_SEC)
 #define DELAY_MAX (300 * NS_PER_SEC)
 /* For one container's change: SIGKILL, the exit, a create, a start. */
 #define CHANGE_LIMIT (120 * NS_PER_SEC)
@@ -112,6 +115,7 @@ typedef struct {
 	unsigned seen;          // in this look
 	unsigned failures;      // starts in a row that did not last
 	int64_t started_at;     // mono; 0: not by us
+	int64_t created_since;  // mono; the task has been seen created, not started, since then; 0: it is not
 	TimeNs started_at_wall; // of the same
 	char *complaint;        // logged last, so that it is not logged each time
 } Known;
@@ -174,10 +178,11 @@ static void complain(RestartMonitor *m, const Change *c, GError *error)
 
 typedef enum {
 	TASK_NONE,
-	TASK_ALIVE,  // created or running
+	TASK_CREATED,
+	TASK_RUNNING,
 	TASK_PAUSED, // or about to be
 	TASK_STOPPED,
-	TASK_ODD, // a state that nobody asked for
+	TASK_UNKNOWN,
 } TaskIs;
 
 typedef struct {
@@ -213,11 +218,11 @@ static bool look_at(RestartMonitor *m, const Ctx *ctx, Shim *shim, TaskNow *ret,
 	                         : 0;
 	switch (state->status) {
 	case CONTAINERD__V1__TYPES__STATUS__RUNNING:
-		ret->is = TASK_ALIVE;
+		ret->is = TASK_RUNNING;
 		ret->name = "running";
 		break;
 	case CONTAINERD__V1__TYPES__STATUS__CREATED:
-		ret->is = TASK_ODD;
+		ret->is = TASK_CREATED;
 		ret->name = "created";
 		break;
 	case CONTAINERD__V1__TYPES__STATUS__STOPPED:
@@ -230,7 +235,7 @@ static bool look_at(RestartMonitor *m, const Ctx *ctx, Shim *shim, TaskNow *ret,
 		ret->name = state->status == CONTAINERD__V1__TYPES__STATUS__PAUSED ? "paused" : "pausing";
 		break;
 	default:
-		ret->is = TASK_ODD;
+		ret->is = TASK_UNKNOWN;
 		ret->name = "unknown";
 		break;
 	}
@@ -353,11 +358,28 @@ static bool start_task(RestartMonitor *m, const Ctx *ctx, Container *c, GError *
 	return false;
 }
 
+/* Whether somebody else may be at it: upstream kills a task that `ctr run` has created and not started yet.
+ */
+static bool is_in_the_making(const RestartMonitor *m, Known *k, const Container *c, const TaskNow *now)
+{
+	int64_t grace = MAX(m->config.interval_ns, GRACE_MIN);
+
+	if (now->is != TASK_CREATED)
+		k->created_since = 0;
+	else if (k->created_since == 0)
+		k->created_since = time_mono();
+	return (now->is == TASK_NONE && time_now() - c->created_at < grace) ||
+	       (now->is == TASK_CREATED && time_mono() - k->created_since < grace);
+}
+
 /* Whether this one may be started now, by how its last starts went. */
-static bool may_start(RestartMonitor *m, const Change *change, const TaskNow *now)
+static bool may_start(RestartMonitor *m, const Change *change, const Container *c, const TaskNow *now)
 {
 	LOCK_SCOPE(&m->lock);
 	Known *k = know(m, change->key);
+
+	if (is_in_the_making(m, k, c, now))
+		return false;
 	bool lasted =
 	        k->started_at != 0 && now->exited_at != 0 && now->exited_at - k->started_at_wall >= LASTING;
 
@@ -401,6 +423,7 @@ static bool reconcile(RestartMonitor *m, const Ctx *ctx, const Change *change, G
 		g_propagate_error(error, g_steal_pointer(&failed));
 		return false;
 	}
+	g_clear_error(&failed);
 	if (shim != NULL && !look_at(m, ctx, shim, &now, error))
 		return false;
 	if (strcmp(wanted, now.name) == 0) {
@@ -417,7 +440,7 @@ static bool reconcile(RestartMonitor *m, const Ctx *ctx, const Change *change, G
 		g_propagate_error(error, g_steal_pointer(&failed));
 		return false;
 	}
-	if (!may_start(m, change, &now))
+	if (!may_start(m, change, c, &now))
 		return true;
 	note_start(m, change);
 	return start_task(m, ctx, c, error);
