@@ -29,7 +29,7 @@ static bool store_service_init(PluginInit *init, void **ret, GError **error)
 	if (db == NULL)
 		return false;
 	const RpcService service = sandboxes_service_new(db);
-	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, &service);
+	plugin_add_service(init, PLUGIN_ON_GRPC, &service);
 	return true;
 }
 
@@ -92,7 +92,7 @@ static bool controllers_service_init(PluginInit *init, void **ret, GError **erro
 		return error_set(error, CTRD_ERR_NOT_FOUND,
 		                 "no sandbox controllers initialized: plugin: not found");
 	const RpcService service = sandbox_controllers_service_new(g_steal_pointer(&controllers), exchange);
-	plugin_add_service(init, PLUGIN_ON_GRPC | PLUGIN_ON_TCP, &service);
+	plugin_add_service(init, PLUGIN_ON_GRPC, &service);
 	return true;
 }
 

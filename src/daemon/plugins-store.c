@@ -106,7 +106,9 @@ static bool add_snapshotters(PluginInit *init, Metadata *m, GError **error)
 		const Plugin *p = all->pdata[i];
 		if (p->state != PLUGIN_OK || !g_str_equal(p->registration->type, PLUGIN_SNAPSHOT))
 			continue;
-		Snapshotter *s = snapshotter_local_new(m->db, p->registration->id, p->instance, error);
+		const char *id = p->registration->id;
+		Snapshotter *s = plugin_is_proxy(p) ? snapshotter_remote_new(m->db, id, p->instance)
+		                                    : snapshotter_local_new(m->db, id, p->instance, error);
 		if (s == NULL)
 			return false;
 		g_hash_table_insert(m->snapshotters, g_strdup(p->registration->id), s);

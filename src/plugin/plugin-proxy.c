@@ -23,6 +23,11 @@ const char *plugin_proxy_address(const PluginInit *init)
 	return conf_string(proxy_of(init)->entry, "address");
 }
 
+char **plugin_proxy_capabilities(const PluginInit *init)
+{
+	return conf_strings(proxy_of(init)->entry, "capabilities");
+}
+
 static void add_platform(PluginInit *init, const char *specifier)
 {
 	g_auto(Platform) platform = {0};
@@ -43,7 +48,7 @@ static bool init_proxy(PluginInit *init, void **ret_instance, GError **error)
 {
 	const ProxyRegistration *proxy = proxy_of(init);
 	g_autoptr(GHashTable) exports = conf_string_map(proxy->entry, "exports");
-	g_auto(GStrv) capabilities = conf_strings(proxy->entry, "capabilities");
+	g_auto(GStrv) capabilities = plugin_proxy_capabilities(init);
 	GHashTableIter iter;
 	void *key, *value;
 
@@ -55,6 +60,11 @@ static bool init_proxy(PluginInit *init, void **ret_instance, GError **error)
 	for (size_t i = 0; capabilities[i] != NULL; i++)
 		plugin_add_capability(init, capabilities[i]);
 	return proxy->kind->init(init, ret_instance, error);
+}
+
+bool plugin_is_proxy(const Plugin *plugin)
+{
+	return plugin->registration->init == init_proxy;
 }
 
 static const PluginProxyKind *find_kind(const PluginProxyKind *kinds, size_t n, const char *type)

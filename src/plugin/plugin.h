@@ -211,6 +211,9 @@ typedef struct {
 bool plugins_register_proxies(PluginSet *set, Config *config, const PluginProxyKind *kinds, size_t n_kinds,
                               GError **error);
 const char *plugin_proxy_address(const PluginInit *init);
+char **plugin_proxy_capabilities(const PluginInit *init); // as configured; a new vector, never NULL
+/* Whether the plugin is a proxy's: its instance is of the kind's type, not of the built-in ones'. */
+bool plugin_is_proxy(const Plugin *plugin);
 
 typedef struct {
 	Config *config;
