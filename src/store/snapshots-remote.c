@@ -13,8 +13,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "base/util.h"
 #include "loop/lock.h"
+#include "store/namespaces.h"
 #include "store/snapshots-meta.h"
 #include <inttypes.h>
 #include <string.h>
@@ -665,6 +667,8 @@ static bool remote_remove(Snapshotter *self, const Ctx *ctx, const char *key, GE
 
 // ---- cleanup ----
 
+#define CLEANUP_LIMIT (60 * NS_PER_SEC)
+
 typedef struct {
 	char *name, *parent;
 	unsigned n_children;
@@ -774,20 +778,49 @@ static bool prune(Remote *r, const Ctx *ctx, GError **error)
 	       snapshot_walk(r->backend, ctx, NULL, collect_node, &p, error) && prune_nodes(&p, ctx, error);
 }
 
-static bool remote_cleanup(Snapshotter *self, const Ctx *ctx, GError **error)
+static bool cleanup_backend(Remote *r, const Ctx *ctx, GError **error)
 {
-	Remote *r = remote_of(self);
-	if (!gate_close(r, ctx->cancel, error))
-		return false;
-	bool ok = prune(r, ctx, error);
-	gate_open(r);
-	if (!ok)
-		return false;
 	g_autoptr(GError) failed = NULL;
+	if (!prune(r, ctx, error))
+		return false;
 	if (snapshot_cleanup(r->backend, ctx, &failed) || error_is(failed, CTRD_ERR_NOT_IMPLEMENTED))
 		return true;
 	g_propagate_error(error, g_steal_pointer(&failed));
 	return false;
+}
+
+/* The collector works for no namespace. A backend that has namespaces of its own (upstream's service over its
+ * metadata) refuses that, and has what it holds for us in ours. */
+static bool cleanup_everywhere(Remote *r, const Ctx *ctx, GError **error)
+{
+	g_autoptr(GError) failed = NULL;
+	if (cleanup_backend(r, ctx, &failed))
+		return true;
+	if (ctx->ns != NULL || !error_is(failed, CTRD_ERR_FAILED_PRECONDITION)) {
+		g_propagate_error(error, g_steal_pointer(&failed));
+		return false;
+	}
+	g_autoptr(GPtrArray) all = namespaces_list(r->db, ctx, error);
+	for (guint i = 0; all != NULL && i < all->len; i++) {
+		const Ctx in = {.ns = ((const Namespace *)all->pdata[i])->name, .cancel = ctx->cancel};
+		if (!cleanup_backend(r, &in, error))
+			return false;
+	}
+	return all != NULL;
+}
+
+static bool remote_cleanup(Snapshotter *self, const Ctx *ctx, GError **error)
+{
+	Remote *r = remote_of(self);
+	// a peer that gives no answer must not stop the collector, nor who waits at the gate
+	g_autoptr(Cancel) limit = cancel_new(ctx->cancel);
+	const Ctx limited = {.ns = ctx->ns, .cancel = limit};
+	cancel_set_deadline(limit, time_mono() + CLEANUP_LIMIT);
+	if (!gate_close(r, limit, error))
+		return false;
+	bool ok = cleanup_everywhere(r, &limited, error);
+	gate_open(r);
+	return ok;
 }
 
 // ---- birth and death ----
