@@ -161,6 +161,12 @@ proxies() {
 	ctr snapshots --snapshotter overlayfs prepare a >/dev/null
 	ctr snapshots --snapshotter overlayfs prepare b >/dev/null
 	touch "$dir"/root/io.containerd.snapshotter.v1.overlayfs/snapshots/2/fs/new
-	peer_ctr -a "$dir/c.sock" -n "$CONTAINERD_NAMESPACE" snapshots --snapshotter overlayfs diff a b >"$dir/diff"
-	tar -tzf "$dir/diff" | grep -q new
+	# the blob is where the differ put it; the client then looks for it with us
+	run peer_ctr -a "$dir/c.sock" -n "$CONTAINERD_NAMESPACE" snapshots --snapshotter overlayfs diff \
+		--media-type application/vnd.oci.image.layer.v1.tar a b
+	[[ $output == *sha256:*"not found"* ]]
+	tar -tf "$dir"/peer/content/blobs/sha256/* | grep -qx new
+	peer_stop
+	run peer_ctr -a "$dir/c.sock" -n "$CONTAINERD_NAMESPACE" snapshots --snapshotter overlayfs diff a b
+	[[ $output == *"dial unix $dir/peer.sock"* ]]
 }
