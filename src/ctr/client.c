@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/time.h"
 #include "ctr/ctr.h"
+#include "services/namespaces/v1/namespace.pb-c.h"
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -78,6 +79,27 @@ bool ctr_call(Cli *cli, const ProtobufCServiceDescriptor *service, const char *m
 	RpcClient *client = ctr_client(cli, error);
 	RpcCallOptions options = ctr_call_options(cli);
 	return client != NULL && rpc_client_call(client, service, method, &options, request, ret, error);
+}
+
+const char *ctr_namespace_default(Cli *cli, const char *what, const char *otherwise)
+{
+	Containerd__Services__Namespaces__V1__GetNamespaceRequest req =
+	        CONTAINERD__SERVICES__NAMESPACES__V1__GET_NAMESPACE_REQUEST__INIT;
+	autopb Containerd__Services__Namespaces__V1__GetNamespaceResponse *resp = NULL;
+	g_autofree char *key = g_strdup_printf("containerd.io/defaults/%s", what);
+
+	req.name = ctr_ns(cli);
+	// No such namespace, or no answer: whatever is done next says so.
+	if (!ctr_call(cli, &containerd__services__namespaces__v1__namespaces__descriptor, "Get", &req, &resp,
+	              NULL) ||
+	    resp->namespace_ == NULL)
+		return otherwise;
+	for (size_t i = 0; i < resp->namespace_->n_labels; i++) {
+		if (g_str_equal(resp->namespace_->labels[i]->key, key) &&
+		    !str_empty(resp->namespace_->labels[i]->value))
+			return g_intern_string(resp->namespace_->labels[i]->value);
+	}
+	return otherwise;
 }
 
 RpcStream *ctr_stream(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, RpcKind kind,

@@ -137,7 +137,7 @@ static bool run_run(Cli *cli, GError **error)
 	runtime.name = cli_string(cli, "runtime");
 	runtime.options = any;
 	sandbox.sandbox_id = cli_arg(cli, 1);
-	sandbox.sandboxer = DEFAULT_SANDBOXER;
+	sandbox.sandboxer = ctr_namespace_default(cli, "sandboxer", DEFAULT_SANDBOXER);
 	sandbox.runtime = &runtime;
 	sandbox.spec = &spec;
 	return sandbox_run(cli, &sandbox, error) && puts(cli_arg(cli, 1)) >= 0;

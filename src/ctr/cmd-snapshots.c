@@ -18,7 +18,7 @@ const CliFlag flags_snapshotter[] = {
 const char *ctr_snapshotter(Cli *cli)
 {
 	const char *name = cli_string(cli, "snapshotter");
-	return *name != '\0' ? name : "overlayfs";
+	return *name != '\0' ? name : ctr_namespace_default(cli, "snapshotter", "overlayfs");
 }
 
 static bool need_args(Cli *cli, int min, int max, GError **error)

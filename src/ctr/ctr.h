@@ -31,6 +31,8 @@ bool ctr_call(Cli *cli, const ProtobufCServiceDescriptor *service, const char *m
 RpcStream *ctr_stream(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, RpcKind kind,
                       const void *request, GError **error);
 RpcCallOptions ctr_call_options(Cli *cli);
+/* What the namespace's label containerd.io/defaults/<what> says, else otherwise; static. */
+const char *ctr_namespace_default(Cli *cli, const char *what, const char *otherwise);
 void ctr_close(void);
 
 /* Leases (cmd-leases.c). id "": the daemon makes one; expires_ns 0: never. */

@@ -10,7 +10,7 @@
 extern const CliCommand ctr_snapshots_diff, ctr_snapshots_unpack;
 
 extern const CliFlag flags_snapshotter[]; // --snapshotter
-const char *ctr_snapshotter(Cli *cli);    // the flag, else "overlayfs"
+const char *ctr_snapshotter(Cli *cli);    // the flag, the namespace's label, else "overlayfs"
 const char *snapshot_kind_text(int kind);
 
 bool ctr_snapshot_stat(Cli *cli, const char *snapshotter, const char *key,

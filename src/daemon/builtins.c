@@ -10,6 +10,8 @@
 
 static const PluginRegistration *const builtins[] = {
         &plugin_internal_opt,
+        &plugin_tracing_otlp,
+        &plugin_tracing,
         &plugin_deprecations_store,
         &plugin_content,
         &plugin_overlayfs,

@@ -5,7 +5,7 @@
 #include "loop/metrics.h"
 
 /* plugins-internal.c */
-extern const PluginRegistration plugin_internal_opt;
+extern const PluginRegistration plugin_internal_opt, plugin_tracing, plugin_tracing_otlp;
 /* plugins-server.c */
 extern const PluginRegistration plugin_server_grpc, plugin_server_ttrpc, plugin_server_grpc_tcp;
 /* plugins-http.c */

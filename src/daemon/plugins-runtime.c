@@ -133,6 +133,21 @@ static void tasks_close(void *instance)
 
 static const char *const tasks_requires[] = {PLUGIN_SHIM,  PLUGIN_MOUNT_MANAGER, PLUGIN_METADATA,
                                              PLUGIN_EVENT, PLUGIN_WARNING,       NULL};
+static bool tasks_reload(void *instance, const PluginReload *fresh, GError **error)
+{
+	tasks_set_timeouts(instance, config_timeout(fresh->config, "io.containerd.timeout.shim.load"),
+	                   config_timeout(fresh->config, "io.containerd.timeout.shim.cleanup"),
+	                   config_timeout(fresh->config, "io.containerd.timeout.shim.shutdown"));
+	return true;
+}
+
+static const char *const shim_timeouts[] = {"timeouts.io.containerd.timeout.shim", NULL};
 const PluginRegistration plugin_task_runtime = {
-        PLUGIN_RUNTIME, "task", tasks_requires, tasks_init, NULL, tasks_close, NULL, NULL,
+        .type = PLUGIN_RUNTIME,
+        .id = "task",
+        .requires = tasks_requires,
+        .init = tasks_init,
+        .close = tasks_close,
+        .reload = tasks_reload,
+        .reload_top_keys = shim_timeouts,
 };

@@ -220,6 +220,17 @@ static const char *const on_leases[] = {PLUGIN_LEASE, PLUGIN_METADATA, PLUGIN_GC
 static const char *const on_events[] = {PLUGIN_EVENT, NULL};
 static const char *const on_warnings[] = {PLUGIN_WARNING, NULL};
 
+static const char *const task_timeouts[] = {"timeouts.io.containerd.timeout.task.state",
+                                            "timeouts.io.containerd.timeout.metrics.shimstats", NULL};
+
+static bool tasks_reload(void *instance, const PluginReload *fresh, GError **error)
+{
+	tasks_service_set_timeouts(instance,
+	                           config_timeout(fresh->config, "io.containerd.timeout.task.state"),
+	                           config_timeout(fresh->config, "io.containerd.timeout.metrics.shimstats"));
+	return true;
+}
+
 /* Function pointers travel through the registration's void *; POSIX guarantees that they fit. */
 #define SERVICE(id, requires, make)                                                                          \
 	{                                                                                                    \
@@ -242,7 +253,16 @@ const PluginRegistration plugins_services[] = {
         SERVICE("introspection-service", on_warnings, make_introspection),
         SERVICE("namespaces-service", on_namespaces, make_namespaces),
         SERVICE("snapshots-service", on_metadata, make_snapshots),
-        SERVICE("tasks-service", on_tasks, make_tasks),
+        {
+                .type = PLUGIN_SERVICE,
+                .id = "tasks-service",
+                .requires = on_tasks,
+                .init = service_init,
+                .close = service_close,
+                .data = (void *)make_tasks,
+                .reload = tasks_reload,
+                .reload_top_keys = task_timeouts,
+        },
         TWIN("containers", "containers-service"),
         TWIN("content", "content-service"),
         TWIN("diff", "diff-service"),

@@ -302,8 +302,29 @@ static bool check_uris(const Config *config, const char *key, const char *what, 
 	return true;
 }
 
-static bool check_loaded(const Config *config, const char *file, GError **error)
+/* A timeout that nobody asks for is most often a misspelt one. */
+static void warn_timeouts(Config *config, const TomlValue *table)
 {
+	const TomlValue *timeouts = conf_table(table, "timeouts");
+	const char *known[G_N_ELEMENTS(default_timeouts)];
+
+	for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
+		known[i] = default_timeouts[i].key;
+	for (size_t i = 0; timeouts != NULL && i < toml_size(timeouts); i++) {
+		const char *key = toml_key_at(timeouts, i);
+		const char *nearest = nearest_word(known, G_N_ELEMENTS(known), key);
+
+		if (nearest != NULL && strcmp(nearest, key) == 0)
+			continue;
+		config_add_warning(config, "ignoring unknown timeout %s%s%s%s", Q(key),
+		                   nearest != NULL ? ", did you mean " : "", nearest != NULL ? nearest : "",
+		                   nearest != NULL ? "?" : "");
+	}
+}
+
+static bool check_loaded(Config *config, const char *file, GError **error)
+{
+	warn_timeouts(config, config->view);
 	return check_uris(config, "disabled_plugins", "disabled", file, error) &&
 	       check_uris(config, "required_plugins", "required", file, error);
 }

@@ -43,7 +43,7 @@ struct Tasks {
 	TaskMounts *mounts;
 	char *root, *state, *grpc_address, *ttrpc_address, *socket_dir;
 	char **env;
-	int64_t load_timeout_ns, cleanup_timeout_ns, shutdown_timeout_ns;
+	_Atomic int64_t load_timeout_ns, cleanup_timeout_ns, shutdown_timeout_ns;
 	TaskGoneFn gone;
 	void *gone_data;
 

@@ -751,6 +751,13 @@ void tasks_load(Tasks *t)
 
 /* ---- life ---- */
 
+void tasks_set_timeouts(Tasks *t, int64_t load_ns, int64_t cleanup_ns, int64_t shutdown_ns)
+{
+	t->load_timeout_ns = load_ns > 0 ? load_ns : 5 * NS_PER_SEC;
+	t->cleanup_timeout_ns = cleanup_ns > 0 ? cleanup_ns : 5 * NS_PER_SEC;
+	t->shutdown_timeout_ns = shutdown_ns > 0 ? shutdown_ns : 3 * NS_PER_SEC;
+}
+
 Tasks *tasks_new(Loop *loop, Pool *pool, MetaDb *db, const TasksConfig *config, TaskGoneFn gone, void *data,
                  GError **error)
 {
@@ -767,10 +774,8 @@ Tasks *tasks_new(Loop *loop, Pool *pool, MetaDb *db, const TasksConfig *config, 
 	t->ttrpc_address = g_strdup(config->ttrpc_address);
 	t->socket_dir = g_strdup(config->socket_dir);
 	t->env = g_strdupv(config->env);
-	t->load_timeout_ns = config->load_timeout_ns > 0 ? config->load_timeout_ns : 5 * NS_PER_SEC;
-	t->cleanup_timeout_ns = config->cleanup_timeout_ns > 0 ? config->cleanup_timeout_ns : 5 * NS_PER_SEC;
-	t->shutdown_timeout_ns =
-	        config->shutdown_timeout_ns > 0 ? config->shutdown_timeout_ns : 3 * NS_PER_SEC;
+	tasks_set_timeouts(t, config->load_timeout_ns, config->cleanup_timeout_ns,
+	                   config->shutdown_timeout_ns);
 	t->gone = gone;
 	t->gone_data = data;
 	lock_init(&t->lock, "tasks", LOCK_RANK_RUNTIME);

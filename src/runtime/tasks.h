@@ -39,6 +39,8 @@ Tasks *tasks_new(Loop *loop, Pool *pool, MetaDb *db, const TasksConfig *config, 
  * waits for the one it asks for, tasks_list for at most a second for all. What cannot be reached is cleaned
  * up and told as an exit. */
 void tasks_load(Tasks *t);
+/* Other timeouts from now on, of those in the config; 0: upstream's. */
+void tasks_set_timeouts(Tasks *t, int64_t load_ns, int64_t cleanup_ns, int64_t shutdown_ns);
 /* Closes all connections; the shims go on. */
 void tasks_free(Tasks *t);
 

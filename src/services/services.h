@@ -49,6 +49,9 @@ RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, in
 RpcService sandboxes_service_new(MetaDb *db);
 /* controllers: name -> SandboxController*, taken; the controllers are borrowed. */
 RpcService sandbox_controllers_service_new(GHashTable *controllers, Exchange *exchange);
+/* Others from now on. Any thread. */
+void tasks_service_set_timeouts(const RpcService *service, int64_t state_timeout_ns,
+                                int64_t stats_timeout_ns);
 /* For tasks_new: /tasks/exit and /tasks/delete of a task whose shim is gone. */
 void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, void *exchange);
 

@@ -32,8 +32,8 @@ typedef struct {
 	MetaDb *db;
 	ContentStore *content;
 	Tasks *tasks;
-	int64_t state_timeout_ns; // io.containerd.timeout.task.state
-	int64_t stats_timeout_ns; // io.containerd.timeout.metrics.shimstats
+	_Atomic int64_t state_timeout_ns; // io.containerd.timeout.task.state
+	_Atomic int64_t stats_timeout_ns; // io.containerd.timeout.metrics.shimstats
 } Impl;
 
 /* The shim of a container's task; the container must exist, as upstream. */
@@ -788,6 +788,13 @@ void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, vo
 	event_publish(exchange, &ctx, "/tasks/delete", &deleted.base);
 }
 
+void tasks_service_set_timeouts(const RpcService *service, int64_t state_timeout_ns, int64_t stats_timeout_ns)
+{
+	Impl *impl = service->impl;
+	impl->state_timeout_ns = state_timeout_ns > 0 ? state_timeout_ns : 2 * NS_PER_SEC;
+	impl->stats_timeout_ns = stats_timeout_ns > 0 ? stats_timeout_ns : 2 * NS_PER_SEC;
+}
+
 RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, int64_t state_timeout_ns,
                              int64_t stats_timeout_ns)
 {
@@ -811,13 +818,16 @@ RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, in
 	        {"Wait", RPC_UNARY, RPC_ON_WORKER, tasks_wait},
 	};
 	Impl *impl = g_new0(Impl, 1);
-	*impl = (Impl){db, content, tasks, state_timeout_ns > 0 ? state_timeout_ns : 2 * NS_PER_SEC,
-	               stats_timeout_ns > 0 ? stats_timeout_ns : 2 * NS_PER_SEC};
-	return (RpcService){
+	impl->db = db;
+	impl->content = content;
+	impl->tasks = tasks;
+	const RpcService service = {
 	        .descriptor = &containerd__services__tasks__v1__tasks__descriptor,
 	        .methods = methods,
 	        .n_methods = G_N_ELEMENTS(methods),
 	        .impl = impl,
 	        .impl_free = g_free,
 	};
+	tasks_service_set_timeouts(&service, state_timeout_ns, stats_timeout_ns);
+	return service;
 }
