@@ -214,12 +214,12 @@ static void put_fields(const Target *t, const void *message, const Field *fields
 {
 	for (size_t i = 0; i < n; i++) {
 		const Field *f = &fields[i];
-		const char *at = *(const char *const *)((const char *)message + f->at);
+		const char *at = *(const char *const *)(const void *)((const char *)message + f->at);
 
 		if (at != NULL && f->in != 0)
-			at = *(const char *const *)(at + f->in);
+			at = *(const char *const *)(const void *)(at + f->in);
 		if (at != NULL)
-			put(t, f->name, f->help, (double)*(const uint64_t *)(at + f->field));
+			put(t, f->name, f->help, (double)*(const uint64_t *)(const void *)(at + f->field));
 	}
 }
 
@@ -318,9 +318,11 @@ static void put_v2(const Target *t, const V2Metrics *m)
 
 		for (size_t j = 0; j < G_N_ELEMENTS(io); j++) {
 			metric_family(t->writer, io[j].name, io[j].help, METRIC_GAUGE);
-			metric_sample(t->writer, (double)*(const uint64_t *)((const char *)e + io[j].field),
-			              "container_id", t->id, "namespace", t->ns, "major", major, "minor",
-			              minor, NULL);
+			metric_sample(
+			        t->writer,
+			        (double)*(const uint64_t *)(const void *)((const char *)e + io[j].field),
+			        "container_id", t->id, "namespace", t->ns, "major", major, "minor", minor,
+			        NULL);
 		}
 	}
 }
