@@ -7,9 +7,31 @@
 #include "oci/platform.h"
 #include "services/services.h"
 #include "services/streams.h"
+#include "transfer/stream-processor.h"
 #include "transfer/transfer.h"
 
 /* ---- the walking differ ---- */
+
+/* [stream_processors.<id>] of the daemon's configuration. */
+static GPtrArray *stream_processors(const PluginInit *init)
+{
+	const TomlValue *table = conf_table(plugin_daemon_config(init), "stream_processors");
+	GPtrArray *all = g_ptr_array_new_with_free_func((GDestroyNotify)stream_processor_free);
+	for (size_t i = 0; table != NULL && i < toml_size(table); i++) {
+		const TomlValue *entry = toml_at(table, i);
+		StreamProcessor *p = g_new0(StreamProcessor, 1);
+		*p = (StreamProcessor){
+		        .id = g_strdup(toml_key_at(table, i)),
+		        .accepts = conf_strings(entry, "accepts"),
+		        .returns = g_strdup(conf_string(entry, "returns")),
+		        .path = g_strdup(conf_string(entry, "path")),
+		        .args = conf_strings(entry, "args"),
+		        .env = conf_strings(entry, "env"),
+		};
+		g_ptr_array_add(all, p);
+	}
+	return all;
+}
 
 static bool walking_init(PluginInit *init, void **ret, GError **error)
 {
@@ -17,7 +39,8 @@ static bool walking_init(PluginInit *init, void **ret, GError **error)
 	if (m == NULL)
 		return false;
 	plugin_add_platform(init, platform_default_text());
-	*ret = differ_walking_new(m->content);
+	g_autoptr(GPtrArray) processors = stream_processors(init);
+	*ret = differ_walking_new(m->content, processors);
 	return true;
 }
 

@@ -106,7 +106,7 @@ static bool serve(const char *path, const char *dir, const char *name, GError **
 	unleased.inner = snapshotter;
 	unleased.base.capabilities = snapshotter->capabilities;
 	g_hash_table_insert(snapshotters, (char *)name, &unleased.base);
-	g_ptr_array_add(differs, differ_walking_new(content));
+	g_ptr_array_add(differs, differ_walking_new(content, NULL));
 	const RpcService services[] = {snapshots_service_new(snapshotters), content_service_new(content),
 	                               diff_service_new(differs, false)};
 	for (size_t i = 0; i < G_N_ELEMENTS(services); i++)

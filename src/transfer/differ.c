@@ -7,6 +7,7 @@
 #include "diff/compare.h"
 #include "oci/labels.h"
 #include "oci/media-types.h"
+#include "transfer/stream-processor.h"
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,6 +125,7 @@ bool differ_sync_fs(const char *path, GError **error)
 typedef struct {
 	Differ base;
 	ContentStore *content;
+	GPtrArray *processors; // of StreamProcessor
 } Walking;
 
 typedef struct {
@@ -132,6 +134,8 @@ typedef struct {
 	Compression compression;
 	ContentReader *reader;
 	int64_t offset;
+	GPtrArray *chain; // of StreamProcessor
+	const char *media_type;
 	LayerStreamResult result;
 } Apply;
 
@@ -146,6 +150,24 @@ static ssize_t apply_read(void *data, void *buf, size_t len, GError **error)
 	return n;
 }
 
+/* Through the processors. Where one of them fails, that is the reason, and not what the layer then lacks. */
+static bool apply_processed(Apply *a, const LayerStreamOptions *o, GError **error)
+{
+	g_autoptr(GError) failed = NULL, why = NULL;
+	g_autoptr(StreamPipe) pipe =
+	        stream_pipe_new(a->chain, a->media_type, apply_read, a, a->ctx->cancel, error);
+	if (pipe == NULL)
+		return false;
+	bool ok = layer_stream_run(o, stream_pipe_read, pipe, NULL, NULL, &a->result, &failed);
+	if (!ok && !cancel_check(a->ctx->cancel, error))
+		return false;
+	bool finished = stream_pipe_finish(pipe, &why);
+	if (ok && finished)
+		return true;
+	g_propagate_error(error, finished ? g_steal_pointer(&failed) : g_steal_pointer(&why));
+	return false;
+}
+
 static bool apply_to(const DifferTarget *target, void *data, GError **error)
 {
 	Apply *a = data;
@@ -154,8 +176,9 @@ static bool apply_to(const DifferTarget *target, void *data, GError **error)
 	        .compression = a->compression,
 	        .apply = {.whiteout = target->whiteout, .parents = target->parents, .cancel = a->ctx->cancel},
 	};
-	return layer_stream_run(&o, apply_read, a, a->options->progress, a->options->progress_data,
-	                        &a->result, error) &&
+	return (a->chain->len > 0 ? apply_processed(a, &o, error)
+	                          : layer_stream_run(&o, apply_read, a, a->options->progress,
+	                                             a->options->progress_data, &a->result, error)) &&
 	       (!a->options->sync_fs || differ_sync_fs(target->root, error));
 }
 
@@ -166,8 +189,16 @@ static bool walking_apply(Differ *self, const Ctx *ctx, const Descriptor *desc, 
 	g_autoptr(ContentReader) reader = content_reader(w->content, ctx, desc, error);
 	if (reader == NULL)
 		return error_prefix(error, "failed to get reader from content store");
-	Apply a = {.ctx = ctx, .options = options, .reader = reader};
-	if (!differ_compression(desc->media_type, &a.compression, error))
+	const char *type = NULL;
+	g_autoptr(GPtrArray) chain = stream_processor_chain(w->processors, desc->media_type, &type, error);
+	if (chain == NULL)
+		return false;
+	Apply a = {.ctx = ctx,
+	           .options = options,
+	           .reader = reader,
+	           .chain = chain,
+	           .media_type = desc->media_type};
+	if (!differ_compression(type, &a.compression, error))
 		return false;
 	if (options->progress != NULL)
 		options->progress(options->progress_data, 0);
@@ -307,6 +338,7 @@ static bool walking_compare(Differ *self, const Ctx *ctx, GPtrArray *lower, GPtr
 
 static void walking_free(Differ *self)
 {
+	g_clear_pointer(&((Walking *)self)->processors, g_ptr_array_unref);
 	g_free(self);
 }
 
@@ -316,12 +348,23 @@ static const DifferOps walking_ops = {
         .free = walking_free,
 };
 
-Differ *differ_walking_new(ContentStore *content)
+Differ *differ_walking_new(ContentStore *content, GPtrArray *processors)
 {
 	Walking *w = g_new0(Walking, 1);
 	w->base.ops = &walking_ops;
 	w->content = content;
+	w->processors = processors != NULL ? g_ptr_array_ref(processors) : NULL;
 	return &w->base;
+}
+
+bool differ_is_plain(const Differ *d, const char *media_type)
+{
+	const char *type = NULL;
+	if (!differ_is_walking(d))
+		return false;
+	g_autoptr(GPtrArray) chain =
+	        stream_processor_chain(((const Walking *)d)->processors, media_type, &type, NULL);
+	return chain != NULL && chain->len == 0;
 }
 
 bool differ_is_walking(const Differ *d)

@@ -49,9 +49,13 @@ bool differ_compare(Differ *d, const Ctx *ctx, GPtrArray *lower, GPtrArray *uppe
 void differ_free(Differ *d);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Differ, differ_free)
 
-/* The local one, "walking". content is borrowed. */
-Differ *differ_walking_new(ContentStore *content);
+/* The local one, "walking". content is borrowed. processors: of StreamProcessor
+ * (transfer/stream-processor.h), refed; NULL: none. */
+Differ *differ_walking_new(ContentStore *content, GPtrArray *processors);
 bool differ_is_walking(const Differ *d);
+/* Whether it is, and layers of this type go through no stream processor: then whoever has their bytes can
+ * extract them himself. */
+bool differ_is_plain(const Differ *d, const char *media_type);
 
 /* Where a layer's files go for these mounts: the upper directory of an overlay and the source of a bind mount
  * directly; all else is mounted for the duration of fn. */

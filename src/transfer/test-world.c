@@ -115,7 +115,7 @@ World *world_new(void)
 	g_assert_no_error(error);
 	w->native = snapshotter_local_new(w->db, "native", d, &error);
 	g_assert_no_error(error);
-	w->differ = differ_walking_new(w->content);
+	w->differ = differ_walking_new(w->content, NULL);
 	w->platforms = g_ptr_array_new_with_free_func((GDestroyNotify)unpack_platform_free);
 	d = snapshot_overlayfs_new(overlay, &(OverlayOptions){0}, &error);
 	if (d != NULL) {

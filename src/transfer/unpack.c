@@ -319,7 +319,7 @@ static bool label_uncompressed(Layer *l, GError **error)
 static bool extract_once(Extract *x, GError **error)
 {
 	Layer *l = x->l;
-	if (!differ_is_walking(l->u->platform->differ))
+	if (!differ_is_plain(l->u->platform->differ, l->desc->media_type))
 		return extract_with_differ(x, error);
 	return (differ_compression(l->desc->media_type, &x->compression, error) ||
 	        extract_failed(l, error)) &&
