@@ -68,7 +68,7 @@ value() { scrape | awk -v p="^$1.*container_id=\"$2\"" '$0 ~ p {print $NF}' | he
 @test "a shim that is not ours is asked in the background, and a mute one stops no scrape" {
 	cp "$daemon_dir/containerd-shim-runc-v2" "$dir/containerd-shim-other-v1"
 	ctr run -d $(run_flags) --rootfs "$rootfs" own /bin/sleep 1000
-	ctr run -d --runtime "$dir/containerd-shim-other-v1" $(run_flags) --rootfs "$rootfs" other /bin/sleep 1000
+	ctr run -d --runtime "$dir/containerd-shim-other-v1" --rootfs "$rootfs" other /bin/sleep 1000
 	for _ in $(seq 50); do
 		[ -z "$(value container_pids_current other)" ] || break
 		sleep 0.05
