@@ -191,3 +191,25 @@ time.sleep(60)' "$dir/ports" 3>&- &
 	kill $pid
 	assert_nothing_left
 }
+
+@test "a client that goes away in the middle" {
+	local i client
+	faults '0 GET /blobs/ hang-body'
+	pull >/dev/null 2>&1 3>&- &
+	client=$!
+	for i in $(seq 200); do
+		! grep -q "^GET .*/blobs/" "$dir/faulty/requests" && [ -z "$(ctr content active | tail -n +2)" ] || break
+		sleep 0.02
+	done
+	pkill -KILL -P $client ctr || kill -KILL $client
+	wait $client || true
+	for i in $(seq 200); do
+		[ -n "$(ctr leases ls -q)" ] || break
+		sleep 0.05
+	done
+	forget
+	assert_nothing_left
+	[ -z "$(ctr images ls -q)" ]
+	faults
+	succeeds
+}
