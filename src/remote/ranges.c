@@ -206,16 +206,22 @@ static bool give(Ranged *g, const void *buf, size_t len, int64_t *ret_ns, GError
 	return true;
 }
 
+/* Where the first request is to end. What a helper got nothing of is its own again: a registry that refuses
+ * parts costs the request that asked for one, and no more. */
+static int64_t limit_of(Ranged *g)
+{
+	LOCK_SCOPE(&g->lock);
+	Chunk *head;
+	while ((head = g_queue_peek_head(&g->chunks)) != NULL && head->failed && head->got == 0)
+		chunk_free(g, g_queue_pop_head(&g->chunks));
+	return head != NULL ? head->start : INT64_MAX;
+}
+
 /* Bytes of the first request: up to where the chunks begin. */
 static bool on_bytes(void *data, const void *buf, size_t len, GError **error)
 {
 	Ranged *g = data;
-	int64_t limit;
-	{
-		LOCK_SCOPE(&g->lock);
-		const Chunk *head = g_queue_peek_head(&g->chunks);
-		limit = head != NULL ? head->start : INT64_MAX;
-	}
+	int64_t limit = limit_of(g);
 	int64_t ns;
 	if (!give(g, buf, (size_t)MIN((int64_t)len, limit - g->position), &ns, error))
 		return false;
