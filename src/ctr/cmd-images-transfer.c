@@ -297,9 +297,22 @@ static bool fetch_run(Cli *cli, GError **error)
 	const char *ref = cli_arg(cli, 0);
 	bool all = cli_bool(cli, "all-platforms"), metadata = cli_bool(cli, "metadata-only");
 	g_auto(Platforms) platforms = {0};
-	return refuse(cli, local_only, error) &&
-	       platforms_of(metadata ? none : cli_strings(cli, "platform"), !all, &platforms, error) &&
-	       pull(cli, ref, &platforms, NULL, error);
+	g_autoptr(GError) failed = NULL;
+	if (!refuse(cli, local_only, error) ||
+	    !platforms_of(metadata ? none : cli_strings(cli, "platform"), !all, &platforms, error))
+		return false;
+	if (pull(cli, ref, &platforms, NULL, &failed))
+		return true;
+	/* what upstream's client says where its daemon says this */
+	static const char daemons[] = "failed to resolve image: ";
+	if (g_str_has_prefix(failed->message, daemons)) {
+		g_autofree char *text = g_strdup_printf("failed to resolve reference %s: %s", Q(ref),
+		                                        failed->message + strlen(daemons));
+		g_free(failed->message);
+		failed->message = g_steal_pointer(&text);
+	}
+	g_propagate_error(error, g_steal_pointer(&failed));
+	return false;
 }
 
 static bool push_run(Cli *cli, GError **error)
