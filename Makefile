@@ -6,7 +6,7 @@ DESTDIR ?=
 BUILD ?= build
 IMAGE ?=
 
-.PHONY: all deps deps-test demo check check-unit check-soak install bench fuzz asan tsan format format-check layers clean
+.PHONY: all deps deps-test demo check check-unit check-soak check-vm install bench fuzz asan tsan format format-check layers clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -36,6 +36,10 @@ check-soak: deps-test all
 	tests/soak/rounds $(BUILD)
 	tests/soak/execs $(BUILD)
 	tests/soak/soak $(BUILD) $(SOAK)
+
+# What depends on cgroup v2, in a qemu guest with Debian's kernel.
+check-vm: all
+	tools/check-vm $(BUILD)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/fs.h"
 #include "cgroups/v1/metrics.pb-c.h"
 #include "cgroups/v2/metrics.pb-c.h"
 #include "ctr/checkpoint.h"
@@ -292,6 +293,38 @@ static bool resume_run(Cli *cli, GError **error)
 	req.container_id = cli_arg(cli, 0);
 	autopb ProtobufCMessage *resp = NULL;
 	return need_id(cli, error) && ctr_call(cli, SERVICE, "Resume", &req, &resp, error);
+}
+
+/* Ours: upstream's client cannot. The resources are those of an OCI runtime spec, as JSON. */
+static bool read_resources(const char *path, char **ret, size_t *ret_len, GError **error)
+{
+	enum { MAX = 1024 * 1024 };
+	if (*path == '\0')
+		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "--resources is needed");
+	if (!g_str_equal(path, "-"))
+		return file_read(path, MAX, ret, ret_len, error);
+	return fd_read_all(0, MAX, ret, ret_len, error);
+}
+
+static bool update_run(Cli *cli, GError **error)
+{
+	g_autofree char *data = NULL;
+	size_t len = 0;
+	if (!need_id(cli, error) || !read_resources(cli_string(cli, "resources"), &data, &len, error))
+		return false;
+	g_autoptr(JsonObject) json = json_parse(data, len, 0, error);
+	if (json == NULL)
+		return error_prefix(error, "resources");
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	any.type_url = (char *)"types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+	any.value.data = (uint8_t *)data;
+	any.value.len = len;
+	Containerd__Services__Tasks__V1__UpdateTaskRequest req =
+	        CONTAINERD__SERVICES__TASKS__V1__UPDATE_TASK_REQUEST__INIT;
+	req.container_id = cli_arg(cli, 0);
+	req.resources = &any;
+	autopb ProtobufCMessage *resp = NULL;
+	return ctr_call(cli, SERVICE, "Update", &req, &resp, error);
 }
 
 /* "&ProcessDetails{ExecID:x,}", as Go prints it; "-" for none. */
@@ -604,9 +637,21 @@ static const CliCommand resume = {
         .arguments = "CONTAINER",
         .run = resume_run,
 };
+static const CliFlag update_flags[] = {
+        {"resources", FLAG_STRING,
+         "File with the resources as an OCI runtime spec has them, {\"memory\": {\"limit\": N}}; - is stdin"},
+        {0},
+};
+static const CliCommand update = {
+        .name = "update",
+        .usage = "Change the resources of a container",
+        .arguments = "[flags] CONTAINER",
+        .flags = {update_flags},
+        .run = update_run,
+};
 static const CliCommand *const commands[] = {
-        &attach, &delete_,         &ctr_tasks_exec,       &list, &kill_, &metrics, &pause_, &ps,
-        &resume, &ctr_tasks_start, &ctr_tasks_checkpoint, NULL,
+        &attach, &delete_,         &ctr_tasks_exec,       &list,   &kill_, &metrics, &pause_, &ps,
+        &resume, &ctr_tasks_start, &ctr_tasks_checkpoint, &update, NULL,
 };
 const CliCommand cmd_tasks = {
         .name = "tasks",
