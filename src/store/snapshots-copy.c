@@ -60,14 +60,20 @@ static void xattr_path(char *buf, size_t size, int dir, const char *name)
 	snprintf(buf, size, "/proc/self/fd/%d/%s", dir, name);
 }
 
-static void copy_xattrs(const Entry *e)
+/* As upstream, attributes that the target cannot have are left out; but a full or broken disk is an error. */
+static bool is_disk_error(int e)
+{
+	return e == ENOSPC || e == EDQUOT || e == EIO;
+}
+
+static bool copy_xattrs(const Entry *e, GError **error)
 {
 	char from[NAME_MAX + 64], to[NAME_MAX + 64];
 	xattr_path(from, sizeof from, e->src, e->name);
 	xattr_path(to, sizeof to, e->dst, e->name);
 	ssize_t n = llistxattr(from, NULL, 0);
 	if (n <= 0 || n > XATTR_LIST_MAX)
-		return;
+		return true;
 	g_autofree char *list = g_malloc((size_t)n);
 	n = llistxattr(from, list, (size_t)n);
 	for (const char *key = list; n > 0 && key < list + n; key += strlen(key) + 1) {
@@ -76,9 +82,13 @@ static void copy_xattrs(const Entry *e)
 		        len >= 0 && len <= XATTR_VALUE_MAX ? g_malloc((size_t)len + 1) : NULL;
 		if (value != NULL)
 			len = lgetxattr(from, key, value, (size_t)len);
-		if (value == NULL || len < 0 || lsetxattr(to, key, value, (size_t)len, 0) != 0)
-			log_debug("failed to copy xattr", "key", key, "path", e->name, NULL);
+		if (value != NULL && len >= 0 && lsetxattr(to, key, value, (size_t)len, 0) == 0)
+			continue;
+		if (value != NULL && is_disk_error(errno))
+			return fail(e, errno, "failed to copy xattr of", error);
+		log_debug("failed to copy xattr", "key", key, "path", e->name, NULL);
 	}
+	return true;
 }
 
 static bool set_metadata(const Entry *e, GError **error)
@@ -93,7 +103,8 @@ static bool set_metadata(const Entry *e, GError **error)
 	}
 	if (!S_ISLNK(st->st_mode) && fchmodat(e->dst, e->name, st->st_mode & 07777, 0) != 0)
 		return fail(e, errno, "failed to chmod", error);
-	copy_xattrs(e);
+	if (!copy_xattrs(e, error))
+		return false;
 	const struct timespec times[2] = {st->st_atim, st->st_mtim};
 	if (utimensat(e->dst, e->name, times, AT_SYMLINK_NOFOLLOW) != 0)
 		return fail(e, errno, "failed to utime", error);
