@@ -3,6 +3,7 @@
 /* The mount manager; cases of upstream's core/mount/manager/manager_test.go and more. Handlers are fakes
  * whose "mount" is a file, so that failures can be had when they are wanted. */
 
+#include "base/process.h"
 #include "loop/thread.h"
 #include "mount/test-private-ns.h"
 #include "store/gc-private.h"
@@ -10,8 +11,11 @@
 #include "store/meta-private.h"
 #include "store/mounts.h"
 #include "store/test-env.h"
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define STRV(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -366,10 +370,22 @@ static bool insert_container_tx(MetaTx *tx, void *data, GError **error)
 	                "");
 }
 
-static bool delete_container_tx(MetaTx *tx, void *data, GError **error)
+static bool insert_image_tx(MetaTx *tx, void *data, GError **error)
+{
+	return meta_run(tx, error,
+	                "INSERT INTO image(ns, name, digest, media_type, size, created, updated)"
+	                " VALUES ('testing', 'i', 'd', 'm', 1, 1, 1)",
+	                "") &&
+	       meta_run(tx, error,
+	                "INSERT INTO label VALUES (2, ?, 'containerd.io/gc.ref.mount.view', 'referred')", "i",
+	                meta_tx_last_id(tx));
+}
+
+static bool delete_all_tx(MetaTx *tx, void *data, GError **error)
 {
 	meta_tx_dirty(tx, NULL);
-	return meta_run(tx, error, "DELETE FROM container", "");
+	return meta_run(tx, error, "DELETE FROM container", "") &&
+	       meta_run(tx, error, "DELETE FROM image", "");
 }
 
 static void test_gc(World *w, gconstpointer data)
@@ -378,6 +394,7 @@ static void test_gc(World *w, gconstpointer data)
 	TestEnv *env = w->env;
 	env->ctx.lease = NULL;
 	g_assert_true(meta_update(env->db, insert_container_tx, NULL, &error));
+	g_assert_true(meta_update(env->db, insert_image_tx, NULL, &error));
 	g_autoptr(Lease) lease = leases_create(env->db, &env->ctx, "l", NULL, &error);
 	g_assert_no_error(error);
 	g_autoptr(GPtrArray) mounts = mounts_of(STRV("fake"));
@@ -388,6 +405,7 @@ static void test_gc(World *w, gconstpointer data)
 	g_autoptr(Activation) b = activate(w, "named", mounts, by_named, &error);
 	g_autoptr(Activation) c = activate(w, "none", mounts, by_none, &error);
 	g_autoptr(Activation) d = activate(w, "nobody", mounts, NULL, &error);
+	g_autoptr(Activation) r = activate(w, "referred", mounts, NULL, &error);
 	Ctx leased = {.ns = "testing", .lease = "l"};
 	ActivateOptions plain = {0};
 	g_autoptr(Activation) e = mount_manager_activate(w->m, &leased, "leased", mounts, &plain, &error);
@@ -397,13 +415,13 @@ static void test_gc(World *w, gconstpointer data)
 
 	g_assert_true(gc_run(w->gc, &env->ctx, &error));
 	g_assert_no_error(error);
-	g_assert_cmpuint(n_dirs(w), ==, 3);
-	g_assert_cmpuint(n_listed(w), ==, 3);
+	g_assert_cmpuint(n_dirs(w), ==, 4);
+	g_assert_cmpuint(n_listed(w), ==, 4);
 	g_autoptr(Activation) kept = mount_manager_info(w->m, &env->ctx, "leased", &error);
 	g_assert_no_error(error);
 
 	g_assert_true(leases_delete(env->db, &env->ctx, "l", &error));
-	g_assert_true(meta_update(env->db, delete_container_tx, NULL, &error));
+	g_assert_true(meta_update(env->db, delete_all_tx, NULL, &error));
 	g_assert_true(gc_run(w->gc, &env->ctx, &error));
 	g_assert_cmpuint(n_dirs(w) + n_listed(w), ==, 0);
 }
@@ -515,6 +533,70 @@ static void test_race(World *w, gconstpointer data)
 	g_assert_cmpuint(n_dirs(w) + n_listed(w), ==, 0);
 }
 
+/* ---- kill -9 at any moment ---- */
+
+#define CRASH_ROUNDS 12
+
+/* Activates and deactivates until it is killed; says when it has begun. */
+G_GNUC_NORETURN static void crash_child(const char *dir)
+{
+	g_autofree char *path = g_build_filename(dir, "meta.sqlite", NULL);
+	g_autofree char *targets = g_build_filename(dir, "t", NULL);
+	MetaDb *db = meta_open(path, &(MetaOptions){.no_sync = true, .open_timeout_ns = NS_PER_SEC}, NULL);
+	g_autoptr(GHashTable) handlers = g_hash_table_new(g_str_hash, g_str_equal);
+	g_hash_table_insert(handlers, (char *)"fake", (void *)&fake_handler);
+	MountManager *m = mount_manager_new(db, NULL, targets, dir, handlers, NULL);
+	const Ctx ctx = {.ns = "testing", .lease = "keep"};
+	const ActivateOptions options = {0};
+	g_autoptr(GPtrArray) mounts = mounts_of(STRV("fake", "fake", "fake"));
+	fd_write_all(1, "x", 1, NULL);
+	for (;;) {
+		g_autofree char *name = g_strdup_printf("m%d", g_random_int_range(0, 4));
+		g_autoptr(Activation) a = mount_manager_activate(m, &ctx, name, mounts, &options, NULL);
+		if (a == NULL)
+			mount_manager_deactivate(m, &ctx, name, NULL);
+	}
+}
+
+static void run_crash_child(const char *dir)
+{
+	int out[2];
+	g_autoptr(GError) error = NULL;
+	g_assert_cmpint(pipe2(out, O_CLOEXEC), ==, 0);
+	pid_t pid = process_spawn(STRV("/proc/self/exe", "--crash-child", dir), NULL, NULL, -1, out[1], 2,
+	                          false, &error);
+	g_assert_no_error(error);
+	close(out[1]);
+	char c;
+	g_assert_cmpint(read(out[0], &c, 1), ==, 1);
+	close(out[0]);
+	g_usleep((gulong)g_random_int_range(0, 30000));
+	kill(pid, SIGKILL);
+	g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+}
+
+static void test_crash(World *w, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+	for (int round = 0; round < CRASH_ROUNDS; round++) {
+		world_stop(w);
+		meta_close(g_steal_pointer(&w->env->db));
+		run_crash_child(w->env->dir);
+		test_env_open(w->env, NULL);
+		world_start(w);
+		// every row has all of its mounts, every directory a row
+		g_autoptr(GPtrArray) list = mount_manager_list(w->m, &w->env->ctx, NULL, &error);
+		g_assert_no_error(error);
+		g_assert_cmpuint(list->len, ==, n_dirs(w));
+		for (guint i = 0; i < list->len; i++) {
+			const Activation *a = list->pdata[i];
+			g_assert_cmpuint(a->active->len, ==, 3);
+			for (guint k = 0; k < 3; k++)
+				g_assert_true(path_exists(((ActiveMount *)a->active->pdata[k])->point));
+		}
+	}
+}
+
 /* ---- the kernel's mounts ---- */
 
 static void test_temporary(World *w, gconstpointer data)
@@ -563,10 +645,12 @@ static void test_temporary(World *w, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-	test_private_ns();
-	g_test_init(&argc, &argv, NULL);
 	lock_init(&fake.lock, "fake", LOCK_RANK_LEAF);
 	fake.log = g_string_new(NULL);
+	if (argc == 3 && g_str_equal(argv[1], "--crash-child"))
+		crash_child(argv[2]);
+	test_private_ns();
+	g_test_init(&argc, &argv, NULL);
 #define ADD(name, fn) g_test_add("/mounts/" name, World, NULL, setup, fn, teardown)
 	ADD("activate", test_activate);
 	ADD("not-needed", test_not_needed);
@@ -578,6 +662,7 @@ int main(int argc, char **argv)
 	ADD("recover", test_recover);
 	ADD("recover-busy", test_recover_busy);
 	ADD("race", test_race);
+	ADD("crash", test_crash);
 	ADD("temporary", test_temporary);
 	return g_test_run();
 }
