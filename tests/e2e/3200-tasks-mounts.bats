@@ -123,3 +123,26 @@ in_daemon() { nsenter -t "$(cat "$dir/pid")" -m "$@"; }
 	[ "$output" = 'ctr: no root "/etc/new.img" configured for mkfs: not implemented' ]
 	assert_clean
 }
+
+@test "mounts: a shim that does a type itself gets it" {
+	make_ext4 "$dir/disk.img"
+	# its -info is ours with the annotation behind it: field 5, {key, value}
+	local key=containerd.io/runtime-allow-mounts value='loop,format/*'
+	field() { printf "\\x$(printf %02x "$1")\\x$(printf %02x ${#2})%s" "$2"; }
+	{
+		printf "\\x2a\\x$(printf %02x $((4 + ${#key} + ${#value})))"
+		field 10 "$key"
+		field 18 "$value"
+	} >"$dir/annotation"
+	cat >"$dir/containerd-shim-own-v1" <<-SH
+		#!/bin/sh
+		[ "\$1" = -info ] || exec $daemon_dir/containerd-shim-runc-v2 "\$@"
+		$daemon_dir/containerd-shim-runc-v2 "\$@" && cat $dir/annotation
+	SH
+	chmod +x "$dir/containerd-shim-own-v1"
+	run -1 ctr run --rm --runtime "$dir/containerd-shim-own-v1" $(run_flags) --rootfs \
+		--rootfs-mount "type=loop,src=$dir/disk.img" --rootfs-mount 'type=format/ext4,src={{ mount 0 }}' "$dir/tree" own /bin/true
+	[[ "$output" == *"failed to mount rootfs component: mount source: \"$dir/disk.img\", target: "*", fstype: loop, "* ]]
+	[ -z "$(ctr mounts ls -q)" ]
+	assert_clean
+}

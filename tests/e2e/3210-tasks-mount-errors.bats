@@ -71,3 +71,17 @@ bind() { echo "--mount type=bind,src=$1,dst=$2,options=${3:-rbind:ro}"; }
 	[[ "$output" == *", fstype: nofs, flags: 0, data: \"\", err: the kernel does not know this type of file system: no such device" ]]
 	assert_clean
 }
+
+@test "mount errors: a runtime that does not know id-mapped mounts is not asked for them" {
+	[ "$runtime" = runc ] || skip "crun knows them"
+	! runc features | grep -q mountExtensions || skip "this runc knows them"
+	run -1 ctr run --rm $(bind "$dir/host-dir" /data rbind:idmap) demo.local/bb:1 bad /bin/true
+	[ "$output" = 'ctr: failed to validate OCI runtime features: idmap mounts not supported: missing `mountExtensions.idmap` entry in `features` command' ]
+	assert_clean
+}
+
+@test "mount errors: a file system that cannot map ids" {
+	[ "$runtime" = crun ] || skip "Debian's runc cannot at all"
+	refused "cannot mount \"/proc/sys\" onto \"/data\" (bind): file system proc does not support id-mapped mounts: invalid argument" \
+		--uidmap 0:100000:65536 --gidmap 0:100000:65536 $(bind /proc/sys /data rbind:idmap)
+}
