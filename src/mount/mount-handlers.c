@@ -224,20 +224,19 @@ static bool is_block(const char *path)
 
 static ActiveMount *erofs_mount(const Mount *m, const char *point, GPtrArray *active, GError **error)
 {
-	g_autoptr(Mount) plain = mount_copy(m);
-	size_t n = 0;
-	for (size_t i = 0; plain->options[i] != NULL; i++) {
-		char *o = plain->options[i];
-		if (g_str_has_prefix(o, DMVERITY)) {
+	g_autoptr(GPtrArray) options = g_ptr_array_new();
+	for (char **o = m->options; *o != NULL; o++) {
+		if (g_str_has_prefix(*o, DMVERITY)) {
 			error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "dm-verity of %s",
 			                Q(str_or(m->source, "")));
 			return NULL;
 		}
-		if (!g_str_equal(o, "loop"))
-			plain->options[n++] = g_steal_pointer(&plain->options[i]);
-		else
-			g_clear_pointer(&plain->options[i], g_free);
+		if (!g_str_equal(*o, "loop"))
+			g_ptr_array_add(options, *o);
 	}
+	g_ptr_array_add(options, NULL);
+	g_autoptr(Mount) plain =
+	        mount_new(m->type, m->source, m->target, (const char *const *)options->pdata);
 	bool tried = is_block(str_or(m->source, "")) || !g_atomic_int_get(&files_refused);
 	if (tried) {
 		g_autoptr(GError) failed = NULL;
