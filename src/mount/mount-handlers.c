@@ -85,9 +85,25 @@ static bool set_autoclear(int fd, bool on, GError **error)
 	return true;
 }
 
+/* By what the device of this mount point is known: after a crash or a reboot its number may be anybody's. */
+static char *loop_label(const char *point)
+{
+	g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, point, -1);
+	return g_strdup_printf("containerd-%.32s", sum);
+}
+
+static bool loop_is_ours(int fd, const char *point)
+{
+	struct loop_info64 info;
+	g_autofree char *label = loop_label(point);
+	return fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
+	       strncmp((const char *)info.lo_file_name, label, sizeof info.lo_file_name) == 0;
+}
+
 static ActiveMount *loop_mount(const Mount *m, const char *point, GPtrArray *active, GError **error)
 {
-	LoopParams params = {.autoclear = true};
+	g_autofree char *label = loop_label(point);
+	LoopParams params = {.autoclear = true, .label = label};
 	for (char **o = m->options; *o != NULL; o++)
 		params.readonly |= g_str_equal(*o, "ro");
 	g_autofree char *device = NULL;
@@ -136,8 +152,7 @@ static bool loop_unmount(const char *point, GError **error)
 		g_propagate_error(error, g_steal_pointer(&failed));
 		return false;
 	}
-	struct loop_info64 info;
-	bool ours = fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
+	bool ours = loop_is_ours(fd, point);
 	if (ours && !set_autoclear(fd, true, error))
 		return error_prefix(error, "failed to set auto clear on loop device of %s", Q(point));
 	if (unlink(point) == 0 || errno == ENOENT)
@@ -153,8 +168,8 @@ static bool loop_is_mounted(const Mount *m, const char *point)
 	autofd fd = loop_open(point, NULL);
 	struct loop_info64 info;
 	struct stat st;
-	return fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 && stat(str_or(m->source, ""), &st) == 0 &&
-	       info.lo_inode == st.st_ino &&
+	return loop_is_ours(fd, point) && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
+	       stat(str_or(m->source, ""), &st) == 0 && info.lo_inode == st.st_ino &&
 	       info.lo_device == (((uint64_t)major(st.st_dev) << 8) | minor(st.st_dev));
 }
 

@@ -39,7 +39,8 @@ static int attach(const char *file, int back, const char *device, const LoopPara
 	config.info.lo_flags = (params->readonly ? LO_FLAGS_READ_ONLY : 0u) |
 	                       (params->autoclear ? LO_FLAGS_AUTOCLEAR : 0u) |
 	                       (params->direct ? LO_FLAGS_DIRECT_IO : 0u);
-	g_strlcpy((char *)config.info.lo_file_name, file, sizeof config.info.lo_file_name);
+	g_strlcpy((char *)config.info.lo_file_name, str_or(params->label, file),
+	          sizeof config.info.lo_file_name);
 	if (ioctl(fd, LOOP_CONFIGURE, &config) != 0) {
 		*ret_busy = errno == EBUSY;
 		error_set_errno(error, errno, "failed to configure loop device: %s", device);

@@ -111,5 +111,6 @@ bool mount_idmap_supported(const char *path, const char *uidmap, const char *gid
  * the device's fd (keep it until the mount is there) and its path. */
 typedef struct {
 	bool readonly, autoclear, direct;
+	const char *label; // what the device says its file is called, at most 63 bytes; NULL: the file's path
 } LoopParams;
 int mount_loop_setup(const char *file, const LoopParams *params, char **ret_device, GError **error);

@@ -9,7 +9,9 @@
 #include "mount/mount-active.h"
 #include "mount/test-private-ns.h"
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #define STRV(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -286,6 +288,34 @@ static void test_loop(Env *e, gconstpointer data)
 		g_assert_null(strstr(file, e->image)); // the device is free, or somebody else's by now
 }
 
+/* A crash before the device was kept, or a reboot: its number is somebody else's now, who must not lose it.
+ */
+static void test_loop_taken(Env *e, gconstpointer data)
+{
+	if (test_skip_without_mounts())
+		return;
+	g_autoptr(GError) error = NULL;
+	char block[4096] = {1};
+	g_assert_true(file_write_atomic(e->image, block, sizeof block, 0600, false, NULL));
+	g_autofree char *point = path_join(e->dir, "1");
+	g_autofree char *device = NULL;
+	autofd theirs = mount_loop_setup(e->image, &(LoopParams){.autoclear = false}, &device, &error);
+	if (theirs < 0) {
+		g_test_skip(error->message);
+		return;
+	}
+	g_assert_cmpint(symlink(device, point), ==, 0);
+	g_autoptr(Mount) m = mount_new("loop", e->image, NULL, NULL);
+	g_assert_false(mount_handler_loop.is_mounted(m, point));
+	g_assert_true(mount_handler_loop.unmount(point, &error));
+	g_assert_no_error(error);
+	g_assert_false(g_file_test(point, G_FILE_TEST_IS_SYMLINK));
+	struct loop_info64 info;
+	g_assert_cmpint(ioctl(theirs, LOOP_GET_STATUS64, &info), ==, 0);
+	g_assert_cmpint(info.lo_flags & LO_FLAGS_AUTOCLEAR, ==, 0);
+	g_assert_cmpint(ioctl(theirs, LOOP_CLR_FD), ==, 0);
+}
+
 static void test_handler_errors(Env *e, gconstpointer data)
 {
 	if (test_skip_without_mounts())
@@ -361,6 +391,7 @@ int main(int argc, char **argv)
 	ADD("mkfs/errors", test_mkfs_errors);
 	ADD("mkfs/fails", test_mkfs_fails);
 	ADD("loop", test_loop);
+	ADD("loop-taken", test_loop_taken);
 	ADD("erofs", test_erofs);
 	ADD("handler-errors", test_handler_errors);
 	return g_test_run();
