@@ -140,7 +140,7 @@ in_daemon() { nsenter -t "$(cat "$dir/pid")" -m "$@"; }
 		$daemon_dir/containerd-shim-runc-v2 "\$@" && cat $dir/annotation
 	SH
 	chmod +x "$dir/containerd-shim-own-v1"
-	run -1 ctr run --rm --runtime "$dir/containerd-shim-own-v1" $(run_flags) --rootfs \
+	run -1 ctr run --rm --runtime "$dir/containerd-shim-own-v1" --rootfs \
 		--rootfs-mount "type=loop,src=$dir/disk.img" --rootfs-mount 'type=format/ext4,src={{ mount 0 }}' "$dir/tree" own /bin/true
 	[[ "$output" == *"failed to mount rootfs component: mount source: \"$dir/disk.img\", target: "*", fstype: loop, "* ]]
 	[ -z "$(ctr mounts ls -q)" ]
