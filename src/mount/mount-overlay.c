@@ -95,6 +95,57 @@ char **mount_overlay_compact(const char *const *options, char **ret_dir)
 	return replace_lowers(options, index, lowers);
 }
 
+/* `\:` and `\\` stand for themselves in a lowerdir. */
+static char *unescape(const char *s)
+{
+	g_autoptr(GString) out = g_string_new(NULL);
+	for (; *s != '\0'; s++) {
+		if (*s == '\\' && s[1] != '\0')
+			s++;
+		g_string_append_c(out, *s);
+	}
+	return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+static bool make_link(const char *dir, guint n, const char *lower, GError **error)
+{
+	g_autofree char *target = unescape(lower);
+	g_autofree char *path = g_strdup_printf("%s/%u", dir, n);
+	return symlink(target, path) == 0 || error_set_errno(error, errno, "symlink %s %s", target, path);
+}
+
+char **mount_overlay_links(const char *const *options, const char *tmp, char **ret_dir, GError **error)
+{
+	size_t index = 0;
+	g_auto(GStrv) lowers = mount_overlay_lowers(options, &index);
+	if (lowers == NULL) {
+		error_set(error, CTRD_ERR_UNKNOWN, "mount options is too long");
+		return NULL;
+	}
+	g_autofree char *dir = mount_temp_make(tmp, "ovl-links", error);
+	if (dir == NULL)
+		return NULL;
+	for (guint i = 0; lowers[i] != NULL; i++) {
+		if (*lowers[i] == '\0') // what separates layers of data only
+			continue;
+		if (!make_link(dir, i, lowers[i], error)) {
+			mount_overlay_links_done(dir);
+			return NULL;
+		}
+		g_free(lowers[i]);
+		lowers[i] = g_strdup_printf("%u", i);
+	}
+	*ret_dir = g_steal_pointer(&dir);
+	return replace_lowers(options, index, lowers);
+}
+
+void mount_overlay_links_done(const char *dir)
+{
+	g_autoptr(GError) error = NULL;
+	if (!tree_remove(dir, &error))
+		log_error_take(LOG_WARN, g_steal_pointer(&error), "failed to remove links", "dir", dir, NULL);
+}
+
 char *mount_overlay_common_dir(const char *const *lowers, GError **error)
 {
 	g_autofree char *prefix = mount_common_prefix(lowers);

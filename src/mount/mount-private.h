@@ -28,6 +28,11 @@ char **mount_overlay_lowers(const char *const *options, size_t *ret_index);
  * possible.
  */
 char **mount_overlay_compact(const char *const *options, char **ret_dir);
+/* The same through links in a new directory *ret_dir below tmp: 0, 1, ..., so that any number of lower
+ * directories that the kernel takes fits a page. mount_overlay_links_done takes the directory away again,
+ * after the mount. */
+char **mount_overlay_links(const char *const *options, const char *tmp, char **ret_dir, GError **error);
+void mount_overlay_links_done(const char *dir);
 /* The directory that all lowers are below, for an idmapped copy of it; an error where that is / or nothing.
  */
 char *mount_overlay_common_dir(const char *const *lowers, GError **error);

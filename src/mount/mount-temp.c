@@ -119,10 +119,13 @@ bool mount_cleanup_temp(const char *dir, GError **error)
 	g_autoptr(GPtrArray) names = dir_list(real, 0, first == NULL ? &first : NULL);
 	for (guint i = 0; names != NULL && i < names->len; i++) {
 		const char *name = names->pdata[i];
-		if (!g_str_has_prefix(name, "containerd-mount") && !g_str_has_prefix(name, "ovl-idmapped"))
+		if (!g_str_has_prefix(name, "containerd-mount") && !g_str_has_prefix(name, "ovl-idmapped") &&
+		    !g_str_has_prefix(name, "ovl-links"))
 			continue;
 		g_autofree char *path = path_join(real, name);
-		if (rmdir(path) != 0 && errno != ENOENT && errno != ENOTEMPTY && first == NULL)
+		if (g_str_has_prefix(name, "ovl-links")) // links, and never a mount
+			tree_remove(path, first == NULL ? &first : NULL);
+		else if (rmdir(path) != 0 && errno != ENOENT && errno != ENOTEMPTY && first == NULL)
 			error_set_errno(&first, errno, "remove %s", path);
 	}
 	if (first == NULL)

@@ -284,7 +284,16 @@ static bool mount_plain(const Mount *m, MountOptions *o, const char *dir, const 
 	return mount_syscall(dir, source, target, shown, m->type, o->flags, data, error);
 }
 
-/* Overlay whose options do not fit a page with space to spare. */
+static size_t strv_size(char *const *strv)
+{
+	size_t n = 0;
+	for (; *strv != NULL; strv++)
+		n += strlen(*strv) + 1;
+	return n;
+}
+
+/* Overlay whose options do not fit a page with space to spare: one call per lower directory, else relative to
+ * their common directory as upstream, else through short links. */
 static bool mount_big_overlay(const Mount *m, MountOptions *o, const char *target, const char *shown,
                               GError **error)
 {
@@ -296,14 +305,25 @@ static bool mount_big_overlay(const Mount *m, MountOptions *o, const char *targe
 
 	g_autofree char *dir = NULL;
 	g_ptr_array_add(o->data, NULL);
-	g_auto(GStrv) compact = mount_overlay_compact((const char *const *)o->data->pdata, &dir);
-	g_ptr_array_set_size(o->data, (gint)o->data->len - 1);
-	if (compact != NULL) {
-		g_ptr_array_set_size(o->data, 0);
-		for (char **c = compact; *c != NULL; c++)
-			g_ptr_array_add(o->data, g_strdup(*c));
+	const char *const *options = (const char *const *)o->data->pdata;
+	char **compact = mount_overlay_compact(options, &dir);
+	bool links = compact == NULL || strv_size(compact) >= page_size();
+	if (links) {
+		g_strfreev(compact);
+		g_clear_pointer(&dir, g_free);
+		compact = mount_overlay_links(options, mount_temp_dir(), &dir, error);
 	}
-	return mount_plain(m, o, dir, target, shown, error);
+	g_ptr_array_set_size(o->data, (gint)o->data->len - 1);
+	if (compact == NULL)
+		return false;
+	g_ptr_array_set_size(o->data, 0);
+	for (char **c = compact; *c != NULL; c++)
+		g_ptr_array_add(o->data, *c);
+	g_free(compact);
+	bool ok = mount_plain(m, o, dir, target, shown, error);
+	if (links)
+		mount_overlay_links_done(dir);
+	return ok;
 }
 
 static size_t data_size(const MountOptions *o)

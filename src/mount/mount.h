@@ -33,7 +33,7 @@ GPtrArray *mounts_new(void);
  * Not as upstream's: all flags of a bind mount are applied (not only ro), atomically where the kernel has
  * mount_setattr(2), and it keeps those of its source; a read-only bind mount is idmapped too; `defaults` is
  * no data. Overlay options that do not fit one page go through fsconfig(2) (`lowerdir+`, Linux 6.5), else
- * they are mounted relative to the common directory of the lower directories.
+ * they are mounted relative to the common directory of the lower directories, else through short links.
  *
  * The error is upstream's and names all: `mount source: "overlay", target: "/x", fstype: overlay, flags: 0,
  * data: "...", err: invalid argument`, class UNKNOWN.

@@ -450,6 +450,42 @@ static void test_overlay_compact(Env *e, gconstpointer data)
 	g_assert_cmpstr(error->message, ==, "chdir /nonexistent: no such file or directory");
 }
 
+static void test_overlay_links(Env *e, gconstpointer data)
+{
+	(void)data;
+	if (test_skip_without_mounts())
+		return;
+	g_autofree char *lower = make_layers(e->dir, 128, 40), *dst = make_dir(e->dir, "dst"), *dir = NULL;
+	g_autoptr(GError) error = NULL;
+	g_auto(GStrv) options = mount_overlay_links(STRV("index=off", lower), e->dir, &dir, &error);
+	g_assert_no_error(error);
+	g_assert_cmpstr(options[0], ==, "index=off");
+	g_assert_true(g_str_has_prefix(options[1], "lowerdir=0:1:2:"));
+	g_autofree char *text = g_strjoinv(",", options);
+	mount_syscall(dir, "overlay", dst, dst, "overlay", 0, text, &error);
+	g_assert_no_error(error);
+	mount_overlay_links_done(dir);
+	g_assert_false(path_exists(dir));
+	check_layers(dst, 128); // the links are not needed any more
+	g_assert_null(mount_overlay_links(STRV("index=off"), e->dir, &dir, &error));
+	g_assert_cmpstr(error->message, ==, "mount options is too long");
+	g_clear_error(&error);
+	g_free(g_steal_pointer(&dir));
+
+	// what escapes stand for is what is linked to; what a crash leaves is taken away
+	g_autofree char *odd = make_dir(e->dir, "a:b");
+	g_autofree char *option = g_strdup_printf("lowerdir=%s/a\\:b:%s", e->dir, e->dir);
+	g_auto(GStrv) again = mount_overlay_links(STRV(option), e->dir, &dir, &error);
+	g_assert_no_error(error);
+	g_autofree char *first = g_strconcat(dir, "/0", NULL);
+	g_autofree char *target = g_file_read_link(first, NULL);
+	g_assert_cmpstr(target, ==, odd);
+	g_assert_true(mount_unmount_all(dst, 0, &error));
+	g_assert_true(mount_cleanup_temp(e->dir, &error));
+	g_assert_no_error(error);
+	g_assert_false(path_exists(dir));
+}
+
 // ---- idmaps ----
 
 static bool stat_owner(const char *dir, const char *name, uid_t uid, gid_t gid)
@@ -831,6 +867,7 @@ int main(int argc, char **argv)
 	ADD("overlay", test_overlay, NULL);
 	ADD("overlay/lower-only", test_overlay_lower_only, NULL);
 	ADD("overlay/many", test_overlay_many, NULL);
+	ADD("overlay/links", test_overlay_links, NULL);
 	ADD("overlay/compact", test_overlay_compact, NULL);
 	g_test_add_func("/mount/userns", test_userns_fd);
 	g_test_add_func("/mount/userns/concurrent", test_userns_concurrent);
