@@ -11,7 +11,8 @@
 
 enum {
 	MEASURED_BYTES = 2 * 1024 * 1024, // that say whether the network or the sink is slow
-	BUDGET_POLL_MS = 50,              // how often a helper looks whether another fetch gave memory back
+	QUICK_BYTES_PER_S = 128 * 1024 * 1024,
+	BUDGET_POLL_MS = 50, // how often a helper looks whether another fetch gave memory back
 };
 
 typedef struct {
@@ -184,7 +185,9 @@ static void measure(Ranged *g, int64_t sink_ns)
 		if (g->position - g->measured_from < MEASURED_BYTES)
 			return;
 		int64_t now = time_mono(), all = now - g->measured_at;
-		bool network = g->sink_ns < all / 2;
+		/* a connection that is quicker has nothing to gain */
+		bool slow = all > MEASURED_BYTES * NS_PER_SEC / QUICK_BYTES_PER_S;
+		bool network = g->sink_ns < all / 4 && slow;
 		g->measured_at = now;
 		g->measured_from = g->position;
 		g->sink_ns = 0;

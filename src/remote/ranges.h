@@ -18,7 +18,7 @@
 #define RANGES_CHUNK (4 * 1024 * 1024)
 #define RANGES_CHUNK_MIN (1024 * 1024) // above what one callback of a request brings
 #define RANGES_CHUNK_MAX (16 * 1024 * 1024)
-#define RANGES_CHUNKS 8  // in memory at once, of all fetches with these options together
+#define RANGES_CHUNKS 6  // in memory at once, of all fetches with these options together
 #define RANGES_HELPERS 3 // connections of one fetch
 
 /* Shared by all fetches whose memory counts together. */
