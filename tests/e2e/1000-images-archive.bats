@@ -61,7 +61,7 @@ teardown() { common_teardown; }
 	echo other >"$dir/other"
 	run ctr content ingest --expected-size 7 two <"$dir/other"
 	[ "$status" -eq 1 ]
-	[ "$output" = 'ctr: "two" failed size validation: 6 != 7: failed precondition' ]
+	[ "$output" = 'ctr: failed commit on ref "two": commit failed: "two" failed size validation: 6 != 7: failed precondition' ]
 	none=sha256:$(printf '0%.0s' $(seq 64))
 	run ctr content ingest --expected-digest "$none" three <"$dir/other"
 	[ "$status" -eq 1 ]

@@ -228,7 +228,7 @@ scenario() {
 	step containers-create-bad ctr containers create "$ref" 'bad name'
 
 	# ---- tasks ----
-	step -w tasks-ls bash -c "'$client' tasks ls | sed -E 's/ [0-9]{2,}/ PID/'"
+	step -w tasks-ls bash -c "'$client' tasks ls | sed -E 's/ [0-9]{2,}/ PID/; 1!s/^/z/' | sort"
 	step tasks-ls-quiet ctr tasks ls -q
 	step -w tasks-ps bash -c "'$client' tasks ps one | sed -E 's/^[0-9]+/PID/'"
 	step tasks-ps-missing ctr tasks ps none
@@ -247,7 +247,7 @@ scenario() {
 	step tasks-kill-exec ctr tasks kill --exec-id e8 -s SIGKILL one
 	step tasks-pause ctr tasks pause one
 	step tasks-pause-again ctr tasks pause one
-	step -w tasks-ls-paused bash -c "'$client' tasks ls | sed -E 's/ [0-9]{2,}/ PID/'"
+	step -w tasks-ls-paused bash -c "'$client' tasks ls | sed -E 's/ [0-9]{2,}/ PID/; 1!s/^/z/' | sort"
 	step tasks-exec-paused ctr tasks exec --exec-id e9 one true
 	step tasks-resume ctr tasks resume one
 	step tasks-resume-again ctr tasks resume one
@@ -266,7 +266,7 @@ scenario() {
 	step tasks-kill-stopped ctr tasks kill -s SIGKILL one
 	step tasks-exec-stopped ctr tasks exec --exec-id e10 one true
 	step tasks-pause-stopped ctr tasks pause one
-	step -w tasks-ls-stopped bash -c "'$client' tasks ls | sed -E 's/ [0-9]{2,}/ PID/'"
+	step -w tasks-ls-stopped bash -c "'$client' tasks ls | sed -E 's/ [0-9]{2,}/ PID/; 1!s/^/z/' | sort"
 	step tasks-rm ctr tasks rm one
 	step tasks-rm-again ctr tasks rm one
 	step tasks-rm-force ctr tasks rm -f two
