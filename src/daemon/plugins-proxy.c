@@ -43,7 +43,7 @@ static bool sandbox_init(PluginInit *init, void **ret_instance, GError **error)
 {
 	RpcClient *client = dial(init);
 
-	*ret_instance = sandbox_proxy_new(client, plugin_id(init));
+	*ret_instance = sandbox_proxy_new(plugin_loop(init), client, plugin_id(init));
 	rpc_client_unref(client);
 	return true;
 }

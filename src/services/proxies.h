@@ -15,5 +15,6 @@
 
 /* Refs the client. */
 Differ *differ_proxy_new(RpcClient *client);
-/* name: what the peer knows the controller by. */
-SandboxController *sandbox_proxy_new(RpcClient *client, const char *name);
+/* name: what the peer knows the controller by. loop, the client's: for the pauses of a wait that is asked
+ * anew because the peer was away. Waits have ended before free. */
+SandboxController *sandbox_proxy_new(Loop *loop, RpcClient *client, const char *name);

@@ -7,8 +7,14 @@
 typedef struct {
 	SandboxController base;
 	RpcClient *client;
+	Loop *loop;
 	char *name;
 } Proxy;
+
+/* A controller that restarts has its sandboxes still: a wait is asked anew, with growing pauses (upstream).
+ */
+#define RETRY_FIRST (128 * NS_PER_MS)
+#define RETRY_MAX (4096 * NS_PER_MS)
 
 #define SERVICE (&containerd__services__sandbox__v1__controller__descriptor)
 #define PB_TYPE(name) Containerd__Services__Sandbox__V1__Controller##name
@@ -104,32 +110,67 @@ static bool proxy_stop(SandboxController *c, const Ctx *ctx, const char *id, uin
 }
 
 typedef struct {
+	SandboxController *controller;
+	Ctx ctx;
+	char *id;
 	SandboxExitFn done;
 	void *data;
+	int64_t pause;
+	LoopTimer *timer; // NULL until the first retry
 } Wait;
 
-static void on_exit_(const void *response, const GError *error, void *data)
-{
-	Wait *w = data;
-	const PB_TYPE(WaitResponse) *exit = response;
+static void wait_ask(void *data);
 
+static void wait_finish(Wait *w, const PB_TYPE(WaitResponse) * exit, const GError *error)
+{
 	if (exit != NULL)
 		w->done(exit->exit_status, pb_time_in(exit->exited_at), NULL, w->data);
 	else
 		w->done(0, 0, error, w->data);
+	loop_timer_free(w->timer);
+	g_free(w->id);
 	g_free(w);
+}
+
+/* On the loop's thread. */
+static void on_exit_(const void *response, const GError *error, void *data)
+{
+	Wait *w = data;
+	bool canceled = w->ctx.cancel != NULL && cancel_is_set(w->ctx.cancel);
+
+	if (response != NULL || canceled || !error_is(error, CTRD_ERR_UNAVAILABLE)) {
+		wait_finish(w, response, error);
+		return;
+	}
+	if (w->timer == NULL)
+		w->timer = loop_timer_new(proxy_of(w->controller)->loop, wait_ask, w);
+	loop_timer_start(w->timer, w->pause, 0);
+	w->pause = MIN(w->pause * 2, RETRY_MAX);
+}
+
+static void wait_ask(void *data)
+{
+	Wait *w = data;
+	const Proxy *p = proxy_of(w->controller);
+	const RpcCallOptions options = options_of(&w->ctx);
+	REQUEST(Wait, request, WAIT);
+
+	request.sandbox_id = w->id;
+	request.sandboxer = p->name;
+	rpc_client_call_async(p->client, SERVICE, "Wait", &options, &request, on_exit_, w);
 }
 
 static void proxy_wait(SandboxController *c, const Ctx *ctx, const char *id, SandboxExitFn done, void *data)
 {
-	const RpcCallOptions options = options_of(ctx);
-	REQUEST(Wait, request, WAIT);
-	Wait *w = g_new(Wait, 1);
+	Wait *w = g_new0(Wait, 1);
 
-	*w = (Wait){done, data};
-	request.sandbox_id = id;
-	request.sandboxer = proxy_of(c)->name;
-	rpc_client_call_async(proxy_of(c)->client, SERVICE, "Wait", &options, &request, on_exit_, w);
+	*w = (Wait){.controller = c,
+	            .ctx = *ctx,
+	            .id = g_strdup(id),
+	            .done = done,
+	            .data = data,
+	            .pause = RETRY_FIRST};
+	wait_ask(w);
 }
 
 static bool proxy_status(SandboxController *c, const Ctx *ctx, const char *id, bool verbose,
@@ -207,7 +248,7 @@ static void proxy_free(SandboxController *c)
 	g_free(p);
 }
 
-SandboxController *sandbox_proxy_new(RpcClient *client, const char *name)
+SandboxController *sandbox_proxy_new(Loop *loop, RpcClient *client, const char *name)
 {
 	Proxy *p = g_new0(Proxy, 1);
 
@@ -224,6 +265,7 @@ SandboxController *sandbox_proxy_new(RpcClient *client, const char *name)
 	        .free = proxy_free,
 	};
 	p->client = rpc_client_ref(client);
+	p->loop = loop;
 	p->name = g_strdup(name);
 	return &p->base;
 }

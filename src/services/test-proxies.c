@@ -282,7 +282,7 @@ static void on_exit_(uint32_t status, TimeNs exited_at, const GError *error, voi
 
 static void test_sandbox(Fixture *f, const void *data)
 {
-	SandboxController *c = sandbox_proxy_new(f->client, "there");
+	SandboxController *c = sandbox_proxy_new(f->client_loop, f->client, "there");
 	g_autoptr(Sandbox) sandbox = sandbox_new();
 	g_autoptr(GPtrArray) mounts = one_mount();
 	g_autoptr(GHashTable) annotations = strmap_new();
@@ -343,7 +343,7 @@ static void test_sandbox(Fixture *f, const void *data)
 /* A name that the peer does not have. */
 static void test_other_name(Fixture *f, const void *data)
 {
-	SandboxController *c = sandbox_proxy_new(f->client, "elsewhere");
+	SandboxController *c = sandbox_proxy_new(f->client_loop, f->client, "elsewhere");
 	g_autoptr(GError) error = NULL;
 
 	g_assert_false(c->stop(c, &ctx, "sb1", 1, &error));

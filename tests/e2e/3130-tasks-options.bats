@@ -134,3 +134,19 @@ with_image() {
 	grep -q '"id": *"h1"' "$dir/stopped"
 	assert_clean
 }
+
+@test "containerd publish, for shims of daemons without an events socket" {
+	ctr events >"$dir/events" 3>&- &
+	events=$!
+	sleep 0.5
+	# an Any with containerd.events.TaskOOM{container_id: "c1"}
+	printf '\x0a\x19containerd.events.TaskOOM\x12\x04\x0a\x02c1' |
+		"$ours/containerd" --address "$dir/c.sock" publish --topic /tasks/oom --namespace "$CONTAINERD_NAMESPACE"
+	run sh -c "printf nonsense | '$ours/containerd' --address '$dir/c.sock' publish --topic /tasks/oom --namespace x"
+	[ "$status" -eq 1 ]
+	run sh -c "printf '' | '$ours/containerd' --address '$dir/c.sock' publish --topic bad --namespace x"
+	[ "$status" -eq 1 ]
+	sleep 0.2
+	kill $events
+	grep -q "$CONTAINERD_NAMESPACE /tasks/oom .*c1" "$dir/events"
+}
