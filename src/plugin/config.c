@@ -111,6 +111,11 @@ static const struct {
         {"io.containerd.timeout.task.state", "2s", 2 * NS_PER_SEC},
 };
 
+/* Ours, which have no default: what is not set is the library's choice (daemon/plugins-transfer.c). */
+static const char *const further_timeouts[] = {"io.containerd.timeout.registry.dial",
+                                               "io.containerd.timeout.registry.response",
+                                               "io.containerd.timeout.registry.stall"};
+
 Config *config_new(void)
 {
 	Config *config = g_new0(Config, 1);
@@ -306,10 +311,12 @@ static bool check_uris(const Config *config, const char *key, const char *what, 
 static void warn_timeouts(Config *config, const TomlValue *table)
 {
 	const TomlValue *timeouts = conf_table(table, "timeouts");
-	const char *known[G_N_ELEMENTS(default_timeouts)];
+	const char *known[G_N_ELEMENTS(default_timeouts) + G_N_ELEMENTS(further_timeouts)];
 
-	for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
+	for (size_t i = 0; i < G_N_ELEMENTS(default_timeouts); i++)
 		known[i] = default_timeouts[i].key;
+	for (size_t i = 0; i < G_N_ELEMENTS(further_timeouts); i++)
+		known[G_N_ELEMENTS(default_timeouts) + i] = further_timeouts[i];
 	for (size_t i = 0; timeouts != NULL && i < toml_size(timeouts); i++) {
 		const char *key = toml_key_at(timeouts, i);
 		const char *nearest = nearest_word(known, G_N_ELEMENTS(known), key);

@@ -564,6 +564,24 @@ static void test_diff(void)
 	g_assert_cmpuint(none->len, ==, 0);
 }
 
+static void test_unknown_timeouts(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(Config) c = config_new();
+	const char *text =
+	        "version = 4\n[timeouts]\n'io.containerd.timeout.task.state' = '1s'\n"
+	        "'io.containerd.timeout.registry.stall' = '1s'\n'io.containerd.timeout.shim.lode' = '1s'\n"
+	        "'x' = '1s'\n";
+
+	g_assert_true(config_load_data(c, text, strlen(text), "c.toml", &error));
+	g_assert_no_error(error);
+	g_assert_cmpuint(config_warnings(c)->len, ==, 2);
+	g_assert_cmpstr(config_warnings(c)->pdata[0], ==,
+	                "ignoring unknown timeout \"io.containerd.timeout.shim.lode\", did you mean "
+	                "io.containerd.timeout.shim.load?");
+	g_assert_cmpstr(config_warnings(c)->pdata[1], ==, "ignoring unknown timeout \"x\"");
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -576,6 +594,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/decode-errors", test_decode_errors);
 	g_test_add_func("/config/address", test_address);
 	g_test_add_func("/config/timeouts", test_timeouts);
+	g_test_add_func("/config/unknown-timeouts", test_unknown_timeouts);
 	g_test_add_func("/config/migrate/names", test_migrate_names);
 	g_test_add_func("/config/migrate/shim", test_migrate_shim);
 	g_test_add_func("/config/migrate/cri", test_migrate_cri);
