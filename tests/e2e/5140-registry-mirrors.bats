@@ -9,7 +9,7 @@ extra_config='[timeouts]
 setup() {
 	common_setup
 	registry_start
-	good=$registry good_port=$registry_port
+	good_port=$registry_port
 	fault_registry_start
 	skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$dir/faulty:1" "docker://127.0.0.1:$good_port/a/b:1"
 	mkdir -p "$dir/hosts/reg.example"
@@ -20,10 +20,7 @@ setup() {
 	TOML
 	ref=reg.example/a/b:1
 }
-teardown() {
-	kill "$good" 2>/dev/null || true
-	common_teardown
-}
+teardown() { common_teardown; }
 
 @test "what is wrong with a mirror is made good by the next" {
 	local fault

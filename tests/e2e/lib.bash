@@ -118,6 +118,7 @@ common_teardown() {
 	done
 	daemon_stop || true
 	if [ -n "${registry:-}" ]; then kill "$registry" 2>/dev/null || true; fi
+	if [ -n "${fault_registry:-}" ]; then kill "$fault_registry" 2>/dev/null || true; fi
 	# what is left would be a leak: say so, and take it away
 	local left
 	left=$(pgrep -f -- "containerd-shim-runc-v2.*$dir" || true)
@@ -175,7 +176,7 @@ fault_registry_start() {
 	mkdir "$dir/faulty"
 	"$BATS_TEST_DIRNAME/make-layout.py" "$dir/faulty" "$@"
 	"$BATS_TEST_DIRNAME/fault-registry.py" "$dir/faulty" 2>"$dir/faulty.log" 3>&- &
-	registry=$!
+	fault_registry=$!
 	local i
 	for i in $(seq 600); do
 		[ ! -s "$dir/faulty/port" ] || break
