@@ -159,7 +159,7 @@ static bool convert_layer(Convert *c, JsonObject *desc, bool *ret_changed, GErro
 	g_autofree uint8_t *out = g_malloc(CHUNK);
 	Uncompress u = {blob, decompressor, out};
 	if (blob == NULL || !ctr_blob_each(c->cli, digest, uncompress_chunk, &u, error) ||
-	    !uncompress_step(&u, NULL, 0, true, error))
+	    !uncompress_step(&u, out, 0, true, error))
 		return error_prefix(error, "failed to uncompress %s", digest);
 	g_autofree char *made = ctr_blob_digest(blob);
 	int64_t size = ctr_blob_size(blob);

@@ -110,7 +110,6 @@ teardown() { common_teardown; }
 	ctr snapshots rm work
 	ctr snapshots rm "$chain"
 	run ctr snapshots unpack "$manifest"
-	echo "$output"
 	[ "$output" = "unpacking $manifest (application/vnd.oci.image.manifest.v1+json)...done" ]
 	[ "$(ctr snapshots ls | awk 'NR == 2 {print $1}')" = "$chain" ]
 	run ctr snapshots unpack "sha256:$(printf '0%.0s' {1..64})"
