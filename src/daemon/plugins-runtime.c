@@ -90,6 +90,12 @@ const PluginRegistration plugin_shim_manager = {
 
 /* ---- tasks ---- */
 
+/* The subscription of the one instance. */
+static struct {
+	Exchange *exchange;
+	uint64_t id;
+} exits;
+
 static bool tasks_init(PluginInit *init, void **ret, GError **error)
 {
 	ShimManager *shims = plugin_get_single(init, PLUGIN_SHIM, error);
@@ -121,6 +127,12 @@ static bool tasks_init(PluginInit *init, void **ret, GError **error)
 	                         exchange, error);
 	if (tasks == NULL)
 		return false;
+	exits.exchange = exchange;
+	exits.id = tasks_watch_exits(tasks, exchange, error);
+	if (exits.id == 0) {
+		tasks_free(tasks);
+		return false;
+	}
 	tasks_load(tasks);
 	*ret = tasks;
 	return true;
@@ -128,6 +140,7 @@ static bool tasks_init(PluginInit *init, void **ret, GError **error)
 
 static void tasks_close(void *instance)
 {
+	exchange_unsubscribe(exits.exchange, exits.id);
 	tasks_free(instance);
 }
 

@@ -60,7 +60,8 @@ void envelope_unref(Envelope *e)
 Exchange *exchange_new(void)
 {
 	Exchange *x = g_new0(Exchange, 1);
-	lock_init(&x->lock, "exchange", LOCK_RANK_RUNTIME);
+	// before the table of tasks, which hears of exits
+	lock_init(&x->lock, "exchange", LOCK_RANK_RUNTIME - 5);
 	x->subscriptions = g_ptr_array_new();
 	return x;
 }

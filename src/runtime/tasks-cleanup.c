@@ -84,9 +84,16 @@ bool entry_cleanup_dead(Entry *e, TaskExit *ret)
 	entry_cleanup(e, bundle, &exit);
 	task_mounts_deactivate(t->mounts, e->ns, e->id);
 	FAILPOINT_HERE("task.cleanup.told");
+	bool told;
+	{
+		LOCK_SCOPE(&t->lock);
+		told = e->exit_told;
+		if (told)
+			exit = e->told;
+	}
 	entry_remove(e);
 	if (!e->sandbox_ends)
-		t->gone(e->ns, e->id, &exit, t->gone_data);
+		t->gone(e->ns, e->id, &exit, told, t->gone_data);
 	if (ret != NULL)
 		*ret = exit;
 	inflight_enter(before);

@@ -32,6 +32,8 @@ typedef struct {
 	GPtrArray
 	        *retired; // of Shim*: what was replaced lives as long as this, for those who hold it unlocked
 	EntryState state;
+	bool exit_told; // by the shim, and it was this:
+	TaskExit told;
 	bool shim_dead;    // its connection ended before it was READY
 	bool sandbox_ends; // its sandbox is being shut down, whose shim tells the exit
 } Entry;
@@ -51,13 +53,19 @@ struct Tasks {
 	Cond changed;           // an entry left LOADING
 	GHashTable *entries;    // "ns/id" -> Entry
 	unsigned n_connections; // whose end has not been handled yet
-	unsigned n_loading;     // on workers
+	unsigned n_jobs;        // of ours on workers
 	bool closing;
 };
 
 Entry *entry_ref(Entry *e);
 void entry_unref(Entry *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Entry, entry_unref)
+
+/* Runs on a worker; tasks_free waits for it. False: there is none. */
+bool tasks_submit(Tasks *t, PoolFn fn, void *data);
+void tasks_job_done(Tasks *t);
+/* What tasks_note_exit has written into the bundle. */
+void entry_load_exit(Entry *e, const Bundle *bundle);
 
 /* Takes the name; NULL where it is taken. state_dir: what the bundle lies in. */
 Entry *entry_reserve(Tasks *t, const char *ns, const char *id, const char *state_dir, EntryState state);

@@ -4,6 +4,7 @@
 #include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/inflight.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "runtime/runtime-info-client.h"
 #include "runtime/shim-process.h"
@@ -12,6 +13,9 @@
 #include "store/sandboxes.h"
 #include <limits.h>
 #include <string.h>
+
+/* Longer than all that a shim's Delete waits for: output on its way, a logging program. */
+#define DELETE_TIMEOUT (120 * NS_PER_SEC)
 
 void entry_unref(Entry *e)
 {
@@ -111,6 +115,25 @@ static bool is_closing(Tasks *t)
 {
 	LOCK_SCOPE(&t->lock);
 	return t->closing;
+}
+
+bool tasks_submit(Tasks *t, PoolFn fn, void *data)
+{
+	{
+		LOCK_SCOPE(&t->lock);
+		t->n_jobs++;
+	}
+	if (pool_submit(t->pool, fn, data))
+		return true;
+	tasks_job_done(t);
+	return false;
+}
+
+void tasks_job_done(Tasks *t)
+{
+	LOCK_SCOPE(&t->lock);
+	t->n_jobs--;
+	cond_broadcast(&t->changed);
 }
 
 static void connection_done(Entry *e)
@@ -572,7 +595,11 @@ bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GErro
 	if (end_if_mute(e, ret))
 		return true;
 	inflight_stage("waits for the shim: Delete");
-	if (!FAILPOINT("task.delete.call", &failed) || !shim_delete(e->shim, ctx, 0, ret, &failed) ||
+	// not the caller's context: who goes away meanwhile would leave a shim that has deleted its task
+	// already
+	Ctx lasting = {.ns = e->ns};
+	if (!FAILPOINT("task.delete.call", &failed) ||
+	    !shim_delete(e->shim, &lasting, DELETE_TIMEOUT, ret, &failed) ||
 	    !FAILPOINT("task.delete.done", &failed)) {
 		log_info("failed to delete task", "id", id, "error", failed->message, NULL);
 		if (!error_is(failed, CTRD_ERR_NOT_FOUND)) {
@@ -582,8 +609,7 @@ bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GErro
 	}
 	/* the shim has told the exit: a connection that ends now is no news */
 	if (entry_claim(e)) {
-		Ctx own = {.ns = e->ns};
-		shim_end(e, &own);
+		shim_end(e, &lasting);
 		task_mounts_deactivate(t->mounts, e->ns, e->id);
 		// only now: a new task of that name makes the same bundle and uses the same mounts
 		entry_remove(e);
@@ -645,6 +671,7 @@ static void load(Entry *e)
 	g_autoptr(Bundle) b = entry_bundle(e);
 	g_autoptr(GError) error = NULL;
 	e->binary = entry_saved_binary(e, b, &error);
+	entry_load_exit(e, b);
 	if (e->binary != NULL && load_one(e, b, &error)) {
 		if (is_leaked(e) && entry_claim(e)) {
 			log_info("cleaning leaked shim process", "id", e->id, "namespace", e->ns, NULL);
@@ -673,10 +700,8 @@ static void load_on_worker(void *data)
 	Tasks *t = e->tasks;
 	if (!is_closing(t))
 		load(e);
-	LOCK_SCOPE(&t->lock);
-	t->n_loading--;
-	cond_broadcast(&t->changed);
 	entry_unref(e);
+	tasks_job_done(t);
 }
 
 /* NULL: the task is in no sandbox. */
@@ -705,12 +730,10 @@ static void load_namespace(Tasks *t, const char *state, const char *ns, bool san
 			continue;
 		e->is_sandbox = sandboxes;
 		e->sandbox_id = saved_sandbox_id(path);
-		{
-			LOCK_SCOPE(&t->lock);
-			t->n_loading++;
+		if (!tasks_submit(t, load_on_worker, e)) {
+			load(e);
+			entry_unref(e);
 		}
-		if (!pool_submit(t->pool, load_on_worker, e))
-			load_on_worker(e);
 	}
 }
 
@@ -799,7 +822,7 @@ void tasks_free(Tasks *t)
 				shim_close(((Entry *)value)->shim);
 		}
 		int64_t deadline = time_mono() + 5 * NS_PER_SEC;
-		while (t->n_connections > 0 || t->n_loading > 0) {
+		while (t->n_connections > 0 || t->n_jobs > 0) {
 			/* the process ends now: rather leave the memory than free it under a worker */
 			if (!cond_wait_until(&t->changed, &t->lock, deadline))
 				return;
@@ -816,4 +839,64 @@ void tasks_free(Tasks *t)
 	g_free(t->socket_dir);
 	g_strfreev(t->env);
 	g_free(t);
+}
+
+/* ---- exits that were told ---- */
+
+static void save_on_worker(void *data)
+{
+	Entry *e = data;
+	g_autoptr(Bundle) b = entry_bundle(e);
+	g_autoptr(JsonObject) o = json_object_new_object();
+	TaskExit exit;
+	{
+		LOCK_SCOPE(&e->tasks->lock);
+		exit = e->told;
+	}
+	json_set_int64(o, "pid", exit.pid);
+	json_set_int64(o, "status", exit.status);
+	json_set_int64(o, "exitedAt", exit.exited_at);
+	g_autofree char *path = bundle_file(b, "exit");
+	g_autofree char *text = json_to_text(o);
+	g_autoptr(GError) error = NULL;
+	// gone with its bundle meanwhile: no news
+	if (path_exists(b->path) && !file_write_atomic(path, text, strlen(text), 0600, false, &error))
+		log_debug("cannot note an exit", "id", e->id, "error", error->message, NULL);
+	Tasks *t = e->tasks;
+	entry_unref(e);
+	tasks_job_done(t);
+}
+
+void tasks_note_exit(Tasks *t, const char *ns, const char *id, const TaskExit *exit)
+{
+	g_autofree char *key = entry_key(ns, id);
+	Entry *e = NULL;
+	{
+		LOCK_SCOPE(&t->lock);
+		e = g_hash_table_lookup(t->entries, key);
+		if (e == NULL || e->exit_told || e->state == ENTRY_GONE || t->closing)
+			return;
+		e->exit_told = true;
+		e->told = *exit;
+		entry_ref(e);
+	}
+	if (!tasks_submit(t, save_on_worker, e))
+		entry_unref(e);
+}
+
+void entry_load_exit(Entry *e, const Bundle *bundle)
+{
+	g_autofree char *path = bundle_file(bundle, "exit");
+	g_autofree char *text = NULL;
+	size_t len = 0;
+	if (!file_read(path, 4096, &text, &len, NULL))
+		return;
+	g_autoptr(JsonObject) o = json_parse(text, len, 4096, NULL);
+	int64_t pid = 0, status = 0, at = 0;
+	if (o == NULL || !json_get_int64(o, "pid", &pid) || !json_get_int64(o, "status", &status) ||
+	    !json_get_int64(o, "exitedAt", &at))
+		return;
+	LOCK_SCOPE(&e->tasks->lock);
+	e->exit_told = true;
+	e->told = (TaskExit){(uint32_t)pid, (uint32_t)status, at};
 }

@@ -27,9 +27,9 @@ typedef struct {
 	int64_t shutdown_timeout_ns;        // shim.shutdown, 3 s
 } TasksConfig;
 
-/* How the exit of a task whose shim is gone is told: /tasks/exit, then /tasks/delete. The services encode it.
- */
-typedef void (*TaskGoneFn)(const char *ns, const char *id, const TaskExit *exit, void *data);
+/* How the exit of a task whose shim is gone is told: /tasks/exit (unless the shim has told it, exit_told),
+ * then /tasks/delete. The services encode it. */
+typedef void (*TaskGoneFn)(const char *ns, const char *id, const TaskExit *exit, bool exit_told, void *data);
 
 typedef struct Tasks Tasks;
 /* The config is copied. db finds the runtime of old bundles. gone is called on a worker. */
@@ -77,3 +77,7 @@ bool tasks_delete(Tasks *t, const Ctx *ctx, const char *id, TaskExit *ret, GErro
 /* Before a SIGKILL: a shim that does not answer within the load timeout is killed and cleaned up, and its
  * exit is told; then this is true and the task is gone. tasks_delete does the same. */
 bool tasks_end_if_mute(Tasks *t, const Ctx *ctx, const char *id);
+
+/* A shim has told the exit of its task: it is told once only, whatever becomes of the shim, and of the daemon
+ * (a file `exit` in the bundle). Never blocks; may be called under the exchange's lock. */
+void tasks_note_exit(Tasks *t, const char *ns, const char *id, const TaskExit *exit);

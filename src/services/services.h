@@ -53,7 +53,10 @@ RpcService sandbox_controllers_service_new(GHashTable *controllers, Exchange *ex
 void tasks_service_set_timeouts(const RpcService *service, int64_t state_timeout_ns,
                                 int64_t stats_timeout_ns);
 /* For tasks_new: /tasks/exit and /tasks/delete of a task whose shim is gone. */
-void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, void *exchange);
+void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, bool exit_told, void *exchange);
+/* Notes the exits that shims tell (tasks_note_exit), until exchange_unsubscribe, which comes before
+ * tasks_free. 0: error. */
+uint64_t tasks_watch_exits(Tasks *tasks, Exchange *exchange, GError **error);
 
 /* What the stores emit becomes containerd.events.* messages on the exchange. The sink borrows the exchange.
  */

@@ -133,3 +133,27 @@ bundles_are() { [ "$(ls "$base" | tr '\n' ' ')" = "$1" ]; }
 	ctr containers rm c1
 	assert_clean
 }
+
+@test "an exit is told once, though the shim dies after it, and the daemon between" {
+	ctr events >"$dir/events" 3>&- &
+	events=$!
+	sleep 0.3
+	ctr run -d $(run_flags) --rootfs "$rootfs" c1 /bin/sh -c 'exit 7'
+	ctr run -d $(run_flags) --rootfs "$rootfs" c2 /bin/sh -c 'exit 8'
+	wait_for 10 stopped c1
+	wait_for 10 stopped c2
+	wait_for 5 grep -q 8 "$base/c2/exit"
+	kill -KILL "$(shim_pid c1)"
+	wait_for 10 bundles_are "c2 "
+	sleep 0.2
+	[ "$(grep -c '/tasks/exit.*"c1"' "$dir/events")" -eq 1 ]
+	grep -q '/tasks/delete.*"c1".*"exit_status":7' "$dir/events"
+	daemon_stop -KILL
+	wait "$events" || true
+	kill -KILL "$(shim_pid c2)"
+	daemon_start
+	wait_for 10 bundles_are ""
+	grep -q "cleaning up" "$dir/log"
+	ctr containers rm c1 c2
+	assert_clean
+}
