@@ -148,7 +148,7 @@ walk_point_once() {
 	: >"$dir/log" && : >"$dir/tried" && rm -f "$hits"
 	[ "$scenario" != load ] || try run -d $(run_flags) demo.local/bb:1 c1 /bin/sleep "$nap"
 	daemon_stop
-	faults_daemon "$point=1*$action" || [ "$scenario" = load ] || { faults_fail "$point=$action: the daemon does not start" || return; }
+	faults_daemon "$point=1*$action" || [ -s "$hits" ] || { faults_fail "$point=$action: the daemon does not start" || return; }
 	"scenario_$scenario"
 	[ "$scenario" != load ] || wait_for 10 grep -qs . "$hits"
 	! grep -a -A3 "^ERROR:\|ERROR \*\*\|Sanitizer\|runtime error:" "$dir/log" || { faults_fail "$point=$action: a program broke"; return 1; }
