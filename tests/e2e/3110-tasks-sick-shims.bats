@@ -36,7 +36,7 @@ fake_bundle() {
 	*)
 		"$BATS_TEST_DIRNAME/sick-shim.py" listen "$dir/$1.sock" "$2" 3>&- &
 		sick+=($!)
-		wait_for 5 test -S "$dir/$1.sock"
+		wait_for 30 test -S "$dir/$1.sock"
 		;;
 	esac
 	printf '{"version":3,"address":"unix://%s","protocol":"ttrpc"}' "$dir/$1.sock" >"$base/$1/bootstrap.json"
@@ -62,7 +62,7 @@ bundles_are() { [ "$(ls "$base" | tr '\n' ' ')" = "$1" ]; }
 	grep -q "successfully booted in 0\.[0-9]*s" "$dir/log"
 	wait_for 30 bundles_are "good "
 	# the processes of the two, and their containers, are gone as well
-	wait_for 5 shims_gone
+	wait_for 30 shims_gone
 	[ "$(pgrep -cf "sleep $nap")" -eq 1 ]
 	[ "$(ctr tasks exec --exec-id e good /bin/echo alive)" = alive ]
 	ctr tasks rm -f good || true
@@ -83,7 +83,7 @@ bundles_are() { [ "$(ls "$base" | tr '\n' ' ')" = "$1" ]; }
 	[[ $output == *'ctr: the shim of task m1 does not answer; `ctr tasks rm -f m1` ends it'* ]]
 	timeout 20 "$ours/ctr" tasks rm -f m1 || true
 	timeout 20 "$ours/ctr" tasks kill -s KILL m2
-	wait_for 10 bundles_are "good "
+	wait_for 30 bundles_are "good "
 	[ "$(pgrep -cf "sleep $nap")" -eq 1 ]
 	ctr containers rm m1 m2
 	[ "$(ctr run --rm $(run_flags) --rootfs "$rootfs" m1 /bin/echo again)" = again ]
@@ -96,11 +96,11 @@ bundles_are() { [ "$(ls "$base" | tr '\n' ' ')" = "$1" ]; }
 	ctr run -d $(run_flags) --rootfs "$rootfs" c1 /bin/sleep "$nap"
 	address=$(jq -r .address "$base/c1/bootstrap.json")
 	"$BATS_TEST_DIRNAME/sick-shim.py" cut "$(cat "$dir/pid")" "${address#unix://}"
-	wait_for 10 grep -q "connected to the shim again" "$dir/log"
+	wait_for 30 grep -q "connected to the shim again" "$dir/log"
 	[[ $(ctr tasks ls) == *c1*RUNNING* ]]
 	[ "$(ctr tasks exec --exec-id e c1 /bin/echo alive)" = alive ]
 	kill -KILL "$(cat "$base/c1/init.pid")"
-	wait_for 10 stopped c1
+	wait_for 30 stopped c1
 	run ctr tasks rm c1
 	[[ $output == *"non-zero exit code 137"* ]]
 	ctr containers rm c1
@@ -140,19 +140,19 @@ bundles_are() { [ "$(ls "$base" | tr '\n' ' ')" = "$1" ]; }
 	sleep 0.3
 	ctr run -d $(run_flags) --rootfs "$rootfs" c1 /bin/sh -c 'exit 7'
 	ctr run -d $(run_flags) --rootfs "$rootfs" c2 /bin/sh -c 'exit 8'
-	wait_for 10 stopped c1
-	wait_for 10 stopped c2
-	wait_for 5 grep -q 8 "$base/c2/exit"
+	wait_for 30 stopped c1
+	wait_for 30 stopped c2
+	wait_for 30 grep -q 8 "$base/c2/exit"
 	kill -KILL "$(shim_pid c1)"
-	wait_for 10 bundles_are "c2 "
-	sleep 0.2
+	wait_for 30 bundles_are "c2 "
+	sleep 0.5
 	[ "$(grep -c '/tasks/exit.*"c1"' "$dir/events")" -eq 1 ]
 	grep -q '/tasks/delete.*"c1".*"exit_status":7' "$dir/events"
 	daemon_stop -KILL
 	wait "$events" || true
 	kill -KILL "$(shim_pid c2)"
 	daemon_start
-	wait_for 10 bundles_are ""
+	wait_for 30 bundles_are ""
 	grep -q "cleaning up" "$dir/log"
 	ctr containers rm c1 c2
 	assert_clean

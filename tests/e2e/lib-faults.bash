@@ -87,11 +87,12 @@ scenario_import() {
 	scenario_life
 }
 
-# The shim dies, alone.
+# The shim dies, alone; perhaps the daemon with it.
+orphan_done() { bundle_gone c1 || ended "$(cat "$dir/pid")"; }
 scenario_orphan() {
 	try run -d $(run_flags) demo.local/bb:1 c1 /bin/sleep "$nap"
 	pkill -9 -f -- "containerd-shim-runc-v2.*$dir"
-	wait_for 20 bundle_gone c1
+	wait_for 20 orphan_done
 	sleep 0.1 # the exit is told after that
 	try containers rm c1
 	return 0
