@@ -188,9 +188,14 @@ GError *runc_error(Runc *runc, const GError *error, const char *msg)
 
 bool runc_error_is_gone(const GError *error)
 {
-	// runc's text, and crun's: it reads <root>/<id>/status
-	return error != NULL && (strstr(error->message, "does not exist") != NULL ||
-	                         strstr(error->message, "/status`: No such file or directory") != NULL);
+	if (error == NULL)
+		return false;
+	const char *text = error->message;
+	// runc's text, and crun's: it reads <root>/<id>/status, or looks into <root>/<id>
+	return strstr(text, "does not exist") != NULL ||
+	       strstr(text, "/status`: No such file or directory") != NULL ||
+	       (strstr(text, "cannot open directory") != NULL &&
+	        strstr(text, "No such file or directory") != NULL);
 }
 
 GError *runc_kill_error(const GError *error)
