@@ -7,6 +7,7 @@
 #include "loop/lock.h"
 #include "loop/thread.h"
 #include "rpc/call.h"
+#include "services/convert.h"
 #include "store/containers.h"
 #include "store/namespaces.h"
 #include "store/snapshots.h"
@@ -213,9 +214,7 @@ static bool look_at(RestartMonitor *m, const Ctx *ctx, Shim *shim, TaskNow *ret,
 		return false;
 	}
 	ret->exit_status = state->exit_status;
-	ret->exited_at = state->exited_at != NULL
-	                         ? state->exited_at->seconds * NS_PER_SEC + state->exited_at->nanos
-	                         : 0;
+	ret->exited_at = pb_time_in(state->exited_at);
 	switch (state->status) {
 	case CONTAINERD__V1__TYPES__STATUS__RUNNING:
 		ret->is = TASK_RUNNING;
