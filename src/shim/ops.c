@@ -94,17 +94,17 @@ static void on_exec_drained(GError *error, void *data)
 }
 
 /* Whether a failpoint has ended the operation. */
-static bool failed_here(Op *op, bool ok, GError *error)
+static bool failed_here(Op *op, bool ok, GError **error)
 {
 	if (!ok)
-		op_finish(op, error);
+		op_finish(op, g_steal_pointer(error));
 	return !ok;
 }
 
 static void exec_delete_run(Op *op)
 {
 	GError *error = NULL;
-	if (!refused(op) && !failed_here(op, FAILPOINT("shim.exec.delete", &error), error))
+	if (!refused(op) && !failed_here(op, FAILPOINT("shim.exec.delete", &error), &error))
 		drain(op, on_exec_drained);
 }
 
@@ -215,7 +215,7 @@ static void on_deleted(const GError *error, const char *output, void *data)
 static void init_delete_runc(Op *op)
 {
 	GError *error = NULL;
-	if (failed_here(op, FAILPOINT("shim.delete.runc", &error), error))
+	if (failed_here(op, FAILPOINT("shim.delete.runc", &error), &error))
 		return;
 	op->stage = "runc delete";
 	op_args(op, "delete", op->container->id, NULL);
@@ -255,7 +255,7 @@ static void on_killed(const GError *error, const char *output, void *data)
 static void init_kill_run(Op *op)
 {
 	GError *error = NULL;
-	if (refused(op) || failed_here(op, FAILPOINT("shim.kill.runc", &error), error))
+	if (refused(op) || failed_here(op, FAILPOINT("shim.kill.runc", &error), &error))
 		return;
 	op->stage = "runc kill";
 	op_arg(op, "kill");
