@@ -72,6 +72,8 @@ pause_spec() {
 	[ "$(grep /tasks/exit "$dir/events" | grep -c '"c1"')" -eq 1 ]
 	[ "$(grep /tasks/delete "$dir/events" | grep -c '"c1"')" -eq 1 ]
 	ctr containers rm c1
+	# the shim has answered before it ends, and the daemon then cleans up after its tasks
+	for _ in $(seq 100); do [ "$(shims)" -eq 0 ] && break; sleep 0.05; done
 	assert_clean
 }
 
