@@ -259,6 +259,8 @@ static TomlValue *check_value(const Check *c, const ConfigKey *key, ConfigType t
 		return check_tables(c, key, v, path);
 	case CONFIG_ANY_MAP:
 		return toml_type(v) == TOML_TABLE ? toml_copy(v) : fail_type(c, v, path, "a table");
+	case CONFIG_ANY:
+		return toml_copy(v);
 	}
 	g_assert_not_reached();
 }
@@ -347,6 +349,7 @@ static TomlValue *zero_value(const ConfigKey *key)
 	case CONFIG_STRINGS_MAP:
 	case CONFIG_TABLE_MAP:
 	case CONFIG_ANY_MAP:
+	case CONFIG_ANY:
 		return NULL;
 	}
 	g_assert_not_reached();

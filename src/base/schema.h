@@ -27,6 +27,7 @@ typedef enum {
 	CONFIG_TABLE_MAP,   // tables with `keys` under any key
 	CONFIG_TABLES,      // array of tables with `keys`
 	CONFIG_ANY_MAP,     // table of anything
+	CONFIG_ANY,         // anything: the reader looks what it is
 } ConfigType;
 
 typedef struct ConfigKey ConfigKey;

@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "ctr/images.h"
+#include "ctr/registry-flags.h"
 #include "ctr/remote.h"
 #include "ctr/util.h"
 #include "services/content/v1/content.pb-c.h"

@@ -5,6 +5,7 @@
 #include "ctr/image.h"
 #include "ctr/images.h"
 #include "ctr/progress.h"
+#include "ctr/registry-flags.h"
 #include "ctr/snapshots.h"
 #include "ctr/stream.h"
 #include "ctr/util.h"
@@ -23,7 +24,6 @@
 #include <unistd.h>
 
 typedef Containerd__Types__Transfer__ImageStore PbStore;
-typedef Containerd__Types__Transfer__OCIRegistry PbRegistry;
 
 /* ---- the call ---- */
 
@@ -137,57 +137,7 @@ static bool need_local(Cli *cli, const char *const *flags, GError **error)
 	return true;
 }
 
-typedef struct {
-	PbRegistry registry;
-	Containerd__Types__Transfer__RegistryResolver resolver;
-	char *username, *secret;
-	SideStream *auth;
-} Registry;
-
-/* "user:password", or the password asked for on the terminal. */
-static bool credentials(Cli *cli, Registry *r, GError **error)
-{
-	const char *refresh = cli_string(cli, "refresh"), *user = cli_string(cli, "user");
-	if (*refresh != '\0') {
-		r->secret = g_strdup(refresh);
-	} else if (*user != '\0') {
-		g_auto(GStrv) parts = g_strsplit(user, ":", 2);
-		r->username = g_strdup(parts[0]);
-		r->secret = g_strdup(parts[1] != NULL ? parts[1] : getpass("Password: "));
-	} else {
-		return true;
-	}
-	r->auth = side_stream_auth(cli, r->username, r->secret, *refresh != '\0', error);
-	if (r->auth == NULL)
-		return false;
-	r->resolver.auth_stream = side_stream_name(r->auth);
-	return true;
-}
-
-static bool registry_begin(Cli *cli, const char *ref, Registry *r, GError **error)
-{
-	r->registry = (PbRegistry)CONTAINERD__TYPES__TRANSFER__OCIREGISTRY__INIT;
-	r->resolver = (Containerd__Types__Transfer__RegistryResolver)
-	        CONTAINERD__TYPES__TRANSFER__REGISTRY_RESOLVER__INIT;
-	r->registry.reference = ref;
-	r->registry.resolver = &r->resolver;
-	r->resolver.host_dir = cli_string(cli, "hosts-dir");
-	if (cli_bool(cli, "plain-http"))
-		r->resolver.default_scheme = "http";
-	return credentials(cli, r, error);
-}
-
-static void registry_end(Registry *r)
-{
-	side_stream_end(r->auth, false, NULL);
-	g_free(r->username);
-	g_free(r->secret);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Registry, registry_end)
-
 /* ---- pull, push ---- */
-
-static const char *const local_only[] = {"skip-verify", "tlscacert", "tlscert", "tlskey", NULL};
 
 /* The image's content into the store, under its name; snapshotter NULL: nothing is unpacked. */
 static bool pull(Cli *cli, const char *ref, const Platforms *platforms, const char *snapshotter,
@@ -282,7 +232,7 @@ static bool pull_run(Cli *cli, GError **error)
 		                 "cannot specify both --platform and --all-platforms");
 	static const char *const pull_only_local[] = {"print-chainid", "max-concurrent-downloads", NULL};
 	g_auto(Platforms) platforms = {0};
-	if (!need_local(cli, pull_only_local, error) || !refuse(cli, local_only, error) ||
+	if (!need_local(cli, pull_only_local, error) ||
 	    !platforms_of(cli_strings(cli, "platform"), !all, &platforms, error))
 		return false;
 	return local ? pull_local(cli, ref, &platforms, error)
@@ -298,8 +248,7 @@ static bool fetch_run(Cli *cli, GError **error)
 	bool all = cli_bool(cli, "all-platforms"), metadata = cli_bool(cli, "metadata-only");
 	g_auto(Platforms) platforms = {0};
 	g_autoptr(GError) failed = NULL;
-	if (!refuse(cli, local_only, error) ||
-	    !platforms_of(metadata ? none : cli_strings(cli, "platform"), !all, &platforms, error))
+	if (!platforms_of(metadata ? none : cli_strings(cli, "platform"), !all, &platforms, error))
 		return false;
 	if (pull(cli, ref, &platforms, NULL, &failed))
 		return true;
@@ -323,8 +272,7 @@ static bool push_run(Cli *cli, GError **error)
 		                 "please provide a remote image reference to push");
 	g_auto(Platforms) platforms = {0};
 	g_auto(Registry) registry = {0};
-	if (!refuse(cli, local_only, error) ||
-	    !platforms_of(cli_strings(cli, "platform"), false, &platforms, error) ||
+	if (!platforms_of(cli_strings(cli, "platform"), false, &platforms, error) ||
 	    !registry_begin(cli, ref, &registry, error))
 		return false;
 	PbStore store = CONTAINERD__TYPES__TRANSFER__IMAGE_STORE__INIT;
@@ -472,17 +420,6 @@ static bool tag_run(Cli *cli, GError **error)
 	return true;
 }
 
-const CliFlag flags_registry[] = {
-        {"skip-verify", FLAG_BOOL, "Skip SSL certificate validation", {"k"}, "false"},
-        {"plain-http", FLAG_BOOL, "Allow connections using plain HTTP", .value = "false"},
-        {"user", FLAG_STRING, "User[:password] Registry user and password", {"u"}},
-        {"refresh", FLAG_STRING, "Refresh token for authorization server"},
-        {"hosts-dir", FLAG_STRING, "Custom hosts configuration directory"},
-        {"tlscacert", FLAG_STRING, "Path to TLS root CA"},
-        {"tlscert", FLAG_STRING, "Path to TLS client certificate"},
-        {"tlskey", FLAG_STRING, "Path to TLS client key"},
-        {0},
-};
 static const CliFlag local_flags[] = {
         {"local", FLAG_BOOL, "Work from the client rather than using transfer service", .value = "false"},
         {0},

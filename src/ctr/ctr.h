@@ -14,7 +14,7 @@
 
 extern const CliCommand cmd_version, cmd_info, cmd_plugins, cmd_namespaces, cmd_leases, cmd_events,
         cmd_containers, cmd_content, cmd_images, cmd_snapshots, cmd_tasks, cmd_run, cmd_oci, cmd_deprecations,
-        cmd_debug, cmd_sandboxes, cmd_mounts, cmd_install, cmd_shim;
+        cmd_debug, cmd_sandboxes, cmd_mounts, cmd_install, cmd_shim, cmd_registry;
 
 /* The connection that the global flags name, made at the first use. `cannot access socket PATH: stat PATH:
  * ...` where there is none. Borrowed. */

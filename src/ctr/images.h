@@ -12,6 +12,3 @@ extern const CliCommand ctr_images_pull, ctr_images_push, ctr_images_import, ctr
 extern const CliCommand ctr_images_inspect, ctr_images_convert;
 /* cmd-content-remote.c */
 extern const CliCommand ctr_content_fetch_object, ctr_content_fetch_blob, ctr_content_push_object;
-
-/* Of commands that speak with a registry: --plain-http, --user, ... */
-extern const CliFlag flags_registry[];

@@ -26,7 +26,8 @@ static const CliCommand *const commands[] = {
         &cmd_plugins,   &cmd_version, &cmd_containers, &cmd_content,      &cmd_events,
         &cmd_images,    &cmd_leases,  &cmd_namespaces, &cmd_run,          &cmd_snapshots,
         &cmd_tasks,     &cmd_oci,     &cmd_info,       &cmd_deprecations, &cmd_debug,
-        &cmd_sandboxes, &cmd_mounts,  &cmd_install,    &cmd_shim,         NULL,
+        &cmd_sandboxes, &cmd_mounts,  &cmd_install,    &cmd_shim,         &cmd_registry,
+        NULL,
 };
 
 static bool root_run(Cli *cli, GError **error)

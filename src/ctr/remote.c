@@ -33,7 +33,8 @@ static bool read_tls(Cli *cli, CtrRegistry *r, GError **error)
 	bool skip = cli_bool(cli, "skip-verify");
 	if (*ca == '\0' && *cert == '\0' && *key == '\0' && !skip)
 		return true;
-	r->tls = http_tls_new(ca_files, *cert != '\0' ? cert : NULL, *key != '\0' ? key : NULL, skip, error);
+	const HttpTlsPair pair = {cert, *key != '\0' ? key : NULL};
+	r->tls = http_tls_new(ca_files, &pair, *cert != '\0', skip, error);
 	return r->tls != NULL;
 }
 
@@ -43,7 +44,9 @@ bool ctr_registry_open(Cli *cli, const char *ref, CtrRegistry *ret, GError **err
 		return false;
 	read_user(cli, ret);
 	ret->http = http_client_new(NULL);
+	ret->settings = registry_settings_new(cli_string(cli, "hosts-dir"));
 	ret->options = (RegistryOptions){
+	        .settings = ret->settings,
 	        .http = ret->http,
 	        .credentials = ret->secret != NULL ? credentials : NULL,
 	        .credentials_data = ret,
@@ -52,7 +55,7 @@ bool ctr_registry_open(Cli *cli, const char *ref, CtrRegistry *ret, GError **err
 	};
 	ResolverOptions options = {
 	        .http = ret->http,
-	        .hosts = registry_default_hosts,
+	        .hosts = registry_hosts,
 	        .hosts_data = &ret->options,
 	};
 	ret->resolver = resolver_new(&options, ref, error);
@@ -64,6 +67,7 @@ void ctr_registry_clear(CtrRegistry *r)
 	g_clear_pointer(&r->resolver, resolver_free);
 	g_clear_pointer(&r->http, http_client_free);
 	g_clear_pointer(&r->tls, http_tls_unref);
+	g_clear_pointer(&r->settings, registry_settings_unref);
 	g_clear_pointer(&r->username, g_free);
 	g_clear_pointer(&r->secret, g_free);
 }

@@ -14,6 +14,7 @@ typedef struct {
 	HttpClient *http;
 	HttpTls *tls;
 	char *username, *secret;
+	RegistrySettings *settings;
 	RegistryOptions options;
 	Resolver *resolver;
 } CtrRegistry;

@@ -25,6 +25,7 @@ static const PluginRegistration *const builtins[] = {
         &plugin_walking,
         &plugin_streaming,
         &plugin_image_verifier,
+        &plugin_cri_images,
         &plugin_transfer,
         &plugin_shim_manager,
         &plugin_task_runtime,

@@ -26,6 +26,8 @@ extern const PluginRegistration plugin_shim_manager, plugin_task_runtime, plugin
 /* plugins-sandbox.c */
 extern const PluginRegistration plugin_sandbox_store, plugin_sandboxes, plugin_sandbox_controller,
         plugin_sandbox_controllers;
+/* plugins-cri.c: the instance is a RegistryCurrent */
+extern const PluginRegistration plugin_cri_images;
 /* plugins-transfer.c */
 extern const PluginRegistration plugin_walking, plugin_streaming, plugin_image_verifier, plugin_transfer;
 /* plugins-services.c: the in-process services and their gRPC twins, ended by an entry without a type */

@@ -208,6 +208,22 @@ static unsigned concurrency(const TomlValue *config, const char *key)
 	return n <= 0 ? CONCURRENCY_MAX : (unsigned)MIN(n, CONCURRENCY_MAX);
 }
 
+/* config_path of its own; without one what CRI's section says of registries. Upstream's service has the key
+ * and does not read it. */
+static void set_registries(PluginInit *init, TransferConfig *tc)
+{
+	const char *path = conf_string(plugin_config(init), "config_path");
+	tc->registries = registry_current_new(registry_settings_new(path));
+	tc->registries_fallback = plugin_get_by_id(init, PLUGIN_CRI, "images", NULL);
+}
+
+static bool transfer_reload(void *instance, const PluginReload *fresh, GError **error)
+{
+	registry_current_set(transfer_registries(instance),
+	                     registry_settings_new(conf_string(fresh->view, "config_path")));
+	return true;
+}
+
 static bool transfer_init(PluginInit *init, void **ret, GError **error)
 {
 	TomlValue *config = plugin_config(init);
@@ -238,7 +254,9 @@ static bool transfer_init(PluginInit *init, void **ret, GError **error)
 	                        .stall_timeout_ns = registry_timeout(init, "stall"),
 	                },
 	};
+	set_registries(init, &tc);
 	*ret = transfer_new(&tc);
+	registry_current_unref(tc.registries); // the transfer has its own
 	return true;
 }
 
@@ -247,8 +265,15 @@ static void transfer_close(void *instance)
 	transfer_free(instance);
 }
 
-static const char *const transfer_requires[] = {PLUGIN_LEASE,          PLUGIN_METADATA, PLUGIN_DIFF,
-                                                PLUGIN_IMAGE_VERIFIER, PLUGIN_SNAPSHOT, NULL};
+static const char *const transfer_requires[] = {
+        PLUGIN_LEASE, PLUGIN_METADATA, PLUGIN_DIFF, PLUGIN_IMAGE_VERIFIER, PLUGIN_SNAPSHOT, PLUGIN_CRI, NULL};
+static const char *const transfer_reload_keys[] = {"config_path", NULL};
 const PluginRegistration plugin_transfer = {
-        PLUGIN_TRANSFER, "local", transfer_requires, transfer_init, NULL, transfer_close, NULL, NULL,
+        .type = PLUGIN_TRANSFER,
+        .id = "local",
+        .requires = transfer_requires,
+        .init = transfer_init,
+        .close = transfer_close,
+        .reload = transfer_reload,
+        .reload_keys = transfer_reload_keys,
 };

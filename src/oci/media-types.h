@@ -29,6 +29,9 @@
 #define MEDIA_TYPE_DOCKER_CONFIG "application/vnd.docker.container.image.v1+json"
 #define MEDIA_TYPE_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
 #define MEDIA_TYPE_DOCKER_MANIFEST_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
+/* Ours: what `ctr registry explain` asks the Transfer service for. */
+#define TRANSFER_EXPLAIN "application/vnd.ctrd.registry.explanation.v1+json"
+#define TRANSFER_EXPLAIN_ATTEMPT TRANSFER_EXPLAIN ";attempt=true"
 #define MEDIA_TYPE_DOCKER_SCHEMA1 "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
 #define MEDIA_TYPE_OCTET_STREAM "application/octet-stream" // of configurations that old Docker pushed

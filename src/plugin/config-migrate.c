@@ -425,6 +425,36 @@ static void migrate_servers(TomlValue *table, TomlValue *plugins)
 	toml_remove(table, "metrics");
 }
 
+/* What dst does not have. */
+static void merge_missing(TomlValue *dst, const TomlValue *src)
+{
+	for (size_t i = 0; i < toml_size(src); i++) {
+		const char *key = toml_key_at(src, i);
+		TomlValue *there = toml_get(dst, key);
+
+		if (there == NULL)
+			toml_set(dst, key, toml_copy(toml_at(src, i)));
+		else if (toml_type(there) == TOML_TABLE && toml_type(toml_at(src, i)) == TOML_TABLE)
+			merge_missing(there, toml_at(src, i));
+	}
+}
+
+/* [plugins.cri] is how version 1 calls CRI, and many a file of a later version does so, too. Upstream ignores
+ * it there, and with it the mirrors that people think they have. */
+static void take_short_cri(TomlValue *plugins, Config *warnings)
+{
+	if (section(plugins, "cri") == NULL)
+		return;
+	g_autoptr(TomlValue) src = toml_steal(plugins, "cri");
+	g_autofree char *where = toml_where(src);
+
+	config_add_warning(warnings,
+	                   "[plugins.cri] at %s is a name of version 1, treating as "
+	                   "[plugins.\"io.containerd.grpc.v1.cri\"]",
+	                   where);
+	merge_missing(section_make(plugins, URI("grpc.v1.cri"), src), src);
+}
+
 bool config_migrate(TomlValue *table, Config *warnings, GError **error)
 {
 	const TomlValue *version = toml_get(table, "version");
@@ -436,6 +466,8 @@ bool config_migrate(TomlValue *table, Config *warnings, GError **error)
 	if (from < 2)
 		migrate_names(table, warnings);
 	TomlValue *plugins = section_make(table, "plugins", table);
+	if (from >= 2)
+		take_short_cri(plugins, warnings);
 	migrate_shim(plugins, warnings);
 	move_section(plugins, URI("monitor.v1.cgroups"), URI("monitor.task.v1.cgroups"));
 	move_section(plugins, URI("internal.v1.restart"), URI("monitor.container.v1.restart"));

@@ -37,8 +37,18 @@ static const ConfigKey auth[] = {
         END,
 };
 
+/* Gone from upstream since 2.0; who upgrades has them all the same. */
+static const ConfigKey tls[] = {
+        {"ca_file", CONFIG_STRING},
+        {"cert_file", CONFIG_STRING},
+        {"key_file", CONFIG_STRING},
+        {"insecure_skip_verify", CONFIG_BOOL},
+        END,
+};
+
 static const ConfigKey registry_config[] = {
         {"auth", CONFIG_TABLE, .keys = auth, .optional = true},
+        {"tls", CONFIG_TABLE, .keys = tls, .optional = true},
         END,
 };
 
@@ -87,18 +97,55 @@ static bool has_entries(const TomlValue *view, const char *path)
 	return table != NULL && toml_size(table) > 0;
 }
 
+/* What to write instead: the first mirror as it stands in a hosts.toml. */
+static bool fail_mirrors(const TomlValue *view, GError **error)
+{
+	const TomlValue *mirrors = conf_table(view, "registry.mirrors");
+	const char *name = toml_key_at(mirrors, 0);
+	g_auto(GStrv) endpoints = conf_strings(toml_at(mirrors, 0), "endpoint");
+	g_auto(GStrv) dirs = g_strsplit(conf_string(view, "registry.config_path"), ":", 2);
+	g_autofree char *where = toml_where(toml_at(mirrors, 0));
+
+	return error_set(error, CTRD_ERR_UNKNOWN,
+	                 "invalid cri image config: `mirrors` cannot be set when `config_path` is provided: "
+	                 "write [host.%s] into %s/%s/hosts.toml instead of what stands at %s",
+	                 Q(endpoints[0] != NULL ? endpoints[0] : "https://mirror.example"), dirs[0],
+	                 strcmp(name, "*") == 0 ? "_default" : name, where);
+}
+
+/* 1.x refused this too. */
+static bool check_tls(const TomlValue *view, GError **error)
+{
+	const TomlValue *configs = conf_table(view, "registry.configs");
+
+	for (size_t i = 0; configs != NULL && i < toml_size(configs); i++) {
+		const TomlValue *keys = toml_get(toml_at(configs, i), "tls");
+		if (keys == NULL)
+			continue;
+		g_auto(GStrv) dirs = g_strsplit(conf_string(view, "registry.config_path"), ":", 2);
+		g_autofree char *where = toml_where(keys);
+		return error_set(
+		        error, CTRD_ERR_UNKNOWN,
+		        "invalid cri image config: `configs.tls` cannot be set when `config_path` is "
+		        "provided: write ca, client or skip_verify into %s/%s/hosts.toml instead of what "
+		        "stands at %s",
+		        dirs[0], toml_key_at(configs, i), where);
+	}
+	return true;
+}
+
 static bool validate_images(TomlValue *view, GPtrArray *deprecations, GError **error)
 {
 	TomlValue *registry_view = conf_table(view, "registry");
 
+	if (!str_empty(conf_string(view, "registry.config_path")) && !check_tls(view, error))
+		return false;
 	if (str_empty(conf_string(view, "registry.config_path")) && !has_entries(view, "registry.mirrors"))
 		toml_set(registry_view, "config_path",
 		         toml_new_string("/etc/containerd/certs.d:/etc/docker/certs.d"));
 	if (has_entries(view, "registry.mirrors")) {
 		if (!str_empty(conf_string(view, "registry.config_path")))
-			return error_set(error, CTRD_ERR_UNKNOWN,
-			                 "invalid cri image config: `mirrors` cannot be set when "
-			                 "`config_path` is provided");
+			return fail_mirrors(view, error);
 		g_ptr_array_add(deprecations, DEPRECATION("cri-registry-mirrors"));
 	}
 	if (has_entries(view, "registry.configs"))

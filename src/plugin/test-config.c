@@ -401,6 +401,33 @@ static void test_migrate_cri(void)
 }
 
 /* upstream: TestServiceMigrate */
+/* The registry keys of every version, under the names of their times, come to the same. */
+static void test_migrate_registry(void)
+{
+	static const char *const texts[] = {
+	        "[plugins.cri.registry.mirrors.'docker.io']\nendpoint = ['https://m']\n",
+	        "version = 1\n[plugins.cri.registry.mirrors.'docker.io']\nendpoint = ['https://m']\n",
+	        "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.registry.mirrors.'docker.io']\nendpoint = "
+	        "['https://m']\n",
+	        "version = 2\n[plugins.cri.registry.mirrors.'docker.io']\nendpoint = ['https://m']\n"
+	        "[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'x'\n",
+	        "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry.mirrors.'docker.io']\nendpoint "
+	        "= "
+	        "['https://m']\n",
+	        "version = 4\n[plugins.'io.containerd.cri.v1.images'.registry.mirrors.'docker.io']\nendpoint "
+	        "= "
+	        "['https://m']\n",
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+		g_autoptr(Config) c = load_text(texts[i]);
+		g_autoptr(TomlValue) view = config_decode_plugin(c, config_schema("io.containerd.cri.v1.images"), NULL);
+		TomlValue *mirrors = conf_table(view, "registry.mirrors");
+		g_assert_nonnull(mirrors);
+		g_auto(GStrv) endpoints = conf_strings(toml_get(mirrors, "docker.io"), "endpoint");
+		g_assert_cmpstr(endpoints[0], ==, "https://m");
+	}
+}
+
 static void test_migrate_servers(void)
 {
 	g_autoptr(Config) c =
@@ -531,7 +558,20 @@ static void test_validate_cri(void)
 	        {IM, "[plugins.'" IM "'.registry.mirrors.x]\n[plugins.'" IM "'.registry.auths.x]\nauth = ''",
 	         NULL, 2},
 	        {IM, "[plugins.'" IM "'.registry]\nconfig_path = '/x'\n[plugins.'" IM "'.registry.mirrors.x]",
-	         "invalid cri image config: `mirrors` cannot be set when `config_path` is provided"},
+	         "invalid cri image config: `mirrors` cannot be set when `config_path` is provided: write "
+	         "[host.\"https://mirror.example\"] into /x/x/hosts.toml instead of what stands at c.toml:4"},
+	        {IM,
+	         "[plugins.'" IM "'.registry]\nconfig_path = '/x:/y'\n[plugins.'" IM
+	         "'.registry.mirrors.'*']\nendpoint = ['https://m']",
+	         "invalid cri image config: `mirrors` cannot be set when `config_path` is provided: write "
+	         "[host.\"https://m\"] into /x/_default/hosts.toml instead of what stands at c.toml:4"},
+	        {IM,
+	         "[plugins.'" IM "'.registry]\nconfig_path = '/x'\n[plugins.'" IM
+	         "'.registry.configs.r.tls]\nca_file = 'c'",
+	         "invalid cri image config: `configs.tls` cannot be set when `config_path` is provided: "
+	         "write ca, "
+	         "client or skip_verify into /x/r/hosts.toml instead of what stands at c.toml:4"},
+	        {IM, "[plugins.'" IM "'.registry.configs.r.tls]\nca_file = 'c'", NULL, 1},
 	        {IM, "[plugins.'" IM "']\nimage_pull_progress_timeout = '5'",
 	         "invalid cri image config: invalid image pull progress timeout: time: missing unit in "
 	         "duration \"5\""},
@@ -598,6 +638,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/migrate/names", test_migrate_names);
 	g_test_add_func("/config/migrate/shim", test_migrate_shim);
 	g_test_add_func("/config/migrate/cri", test_migrate_cri);
+	g_test_add_func("/config/migrate/registry", test_migrate_registry);
 	g_test_add_func("/config/migrate/servers", test_migrate_servers);
 	g_test_add_func("/config/migrate/hostile", test_migrate_hostile);
 	g_test_add_func("/config/dump-round-trip", test_dump_round_trip);

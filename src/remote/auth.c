@@ -16,18 +16,6 @@ enum {
 	ERROR_TEXT_MAX = 64, // of what a server says, in our log
 };
 
-void credentials_clear(Credentials *c)
-{
-	g_free(c->username);
-	if (c->secret != NULL)
-		explicit_bzero(c->secret, strlen(c->secret));
-	g_free(c->secret);
-	if (c->header != NULL)
-		explicit_bzero(c->header, strlen(c->header));
-	g_free(c->header);
-	*c = (Credentials){0};
-}
-
 /* A token for one set of scopes, or its being fetched. */
 typedef struct {
 	bool busy;
@@ -58,8 +46,9 @@ struct Authorizer {
 	HttpClient *http;
 	HttpTls *tls;
 	char **headers;
-	CredentialsFn credentials;
-	void *data;
+	char *host;
+	bool plain;
+	CredentialSources *sources;
 	Lock lock;
 	Cond changed;
 	GHashTable *handlers; // origin -> Handler*
@@ -78,16 +67,16 @@ static void handler_unref_locked(void *p)
 	g_free(h);
 }
 
-Authorizer *authorizer_new(HttpClient *http, HttpTls *tls, const char *const *headers,
-                           CredentialsFn credentials, void *data)
+Authorizer *authorizer_new(const AuthorizerOptions *options)
 {
 	Authorizer *a = g_new0(Authorizer, 1);
 	atomic_init(&a->refs, 1);
-	a->http = http;
-	a->tls = http_tls_ref(tls);
-	a->headers = g_strdupv((char **)headers);
-	a->credentials = credentials;
-	a->data = data;
+	a->http = options->http;
+	a->tls = http_tls_ref(options->tls);
+	a->headers = g_strdupv((char **)options->headers);
+	a->host = g_strdup(options->host);
+	a->plain = options->plain;
+	a->sources = options->sources;
 	lock_init(&a->lock, "authorizer", LOCK_RANK_LEAF);
 	cond_init(&a->changed);
 	a->handlers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, handler_unref_locked);
@@ -108,9 +97,16 @@ void authorizer_unref(Authorizer *a)
 	g_hash_table_unref(a->handlers);
 	http_tls_unref(a->tls);
 	g_strfreev(a->headers);
+	g_free(a->host);
+	credential_sources_free(a->sources);
 	lock_destroy(&a->lock);
 	cond_destroy(&a->changed);
 	g_free(a);
+}
+
+const CredentialSources *authorizer_sources(const Authorizer *a)
+{
+	return a != NULL ? a->sources : NULL;
 }
 
 /* ---- Token servers ---- */
@@ -134,6 +130,20 @@ static void form_add(GString *form, const char *key, const char *value)
 	g_string_append_printf(form, "%s%s=%s", form->len > 0 ? "&" : "", key, escaped);
 }
 
+/* Configured headers are for the token server too, as upstream has it; but where that is another host, not
+ * those that say who we are. */
+static bool header_for_realm(const Authorizer *a, const char *line, const char *url)
+{
+	static const char *const secret[] = {"Authorization:", "Proxy-Authorization:", "Cookie:"};
+	g_autofree char *host = url_host(url);
+	if (g_ascii_strcasecmp(host, a->host) == 0 && (a->plain || g_str_has_prefix(url, "https:")))
+		return true;
+	for (size_t i = 0; i < G_N_ELEMENTS(secret); i++)
+		if (g_ascii_strncasecmp(line, secret[i], strlen(secret[i])) == 0)
+			return false;
+	return true;
+}
+
 /* One request to the realm. *ret_status: what an unexpected answer was, 0 for other failures. */
 static JsonObject *token_request(Authorizer *a, const char *method, const char *url, const char *const *extra,
                                  GBytes *form, Cancel *cancel, int *ret_status, GError **error)
@@ -144,6 +154,8 @@ static JsonObject *token_request(Authorizer *a, const char *method, const char *
 		g_ptr_array_add(headers, (char *)extra[i]);
 	bool has_agent = false;
 	for (size_t i = 0; a->headers != NULL && a->headers[i] != NULL; i++) {
+		if (!header_for_realm(a, a->headers[i], url))
+			continue;
 		has_agent = has_agent || g_ascii_strncasecmp(a->headers[i], "User-Agent:", 11) == 0;
 		g_ptr_array_add(headers, a->headers[i]);
 	}
@@ -369,9 +381,13 @@ bool authorizer_authorize(Authorizer *a, Cancel *cancel, const char *origin, con
 	return ok;
 }
 
-static bool ask_credentials(Authorizer *a, const char *host, Cancel *cancel, Credentials *ret, GError **error)
+/* Only for whom they are: a host that was reached by a redirect may ask as it likes. */
+static bool ask_credentials(Authorizer *a, const char *origin, const char *host, Cancel *cancel,
+                            Credentials *ret, GError **error)
 {
-	return a->credentials == NULL || a->credentials(host, cancel, ret, a->data, error);
+	if (g_ascii_strcasecmp(host, a->host) != 0 || (!a->plain && !g_str_has_prefix(origin, "https:")))
+		return true;
+	return credentials_find(a->sources, host, cancel, ret, error);
 }
 
 static void handler_set(Authorizer *a, const char *origin, Handler *h)
@@ -417,7 +433,7 @@ static bool bearer_challenged(Authorizer *a, Cancel *cancel, const Challenge *c,
 	if (!url_is_http(realm))
 		return error_set(error, CTRD_ERR_UNKNOWN, "invalid token auth challenge realm: %s", realm);
 	g_auto(Credentials) creds = {0};
-	if (!ask_credentials(a, host, cancel, &creds, error))
+	if (!ask_credentials(a, origin, host, cancel, &creds, error))
 		return false;
 	Handler *h = handler_new(CHALLENGE_BEARER, &creds);
 	h->secure = g_str_has_prefix(origin, "https:");
@@ -442,10 +458,10 @@ bool authorizer_challenged(Authorizer *a, Cancel *cancel, HttpResponse *response
 		const Challenge *c = challenges->pdata[i];
 		if (c->scheme == CHALLENGE_BEARER)
 			return bearer_challenged(a, cancel, c, origin, host, repeated, ret_denied, error);
-		if (c->scheme != CHALLENGE_BASIC || a->credentials == NULL)
+		if (c->scheme != CHALLENGE_BASIC || credential_sources_empty(a->sources))
 			continue;
 		g_auto(Credentials) creds = {0};
-		if (!ask_credentials(a, host, cancel, &creds, error))
+		if (!ask_credentials(a, origin, host, cancel, &creds, error))
 			return false;
 		if (str_empty(creds.header) && (str_empty(creds.username) || str_empty(creds.secret))) {
 			*ret_denied = true;

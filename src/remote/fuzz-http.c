@@ -108,7 +108,7 @@ static void ask(HttpClient *http, Cancel *cancel)
 static void resolve_or_fetch(HttpClient *http, Cancel *cancel, unsigned what)
 {
 	RegistryOptions registry = {.http = http, .default_scheme = "http"};
-	ResolverOptions options = {.http = http, .hosts = registry_default_hosts, .hosts_data = &registry};
+	ResolverOptions options = {.http = http, .hosts = registry_hosts, .hosts_data = &registry};
 	g_autofree char *ref = g_strdup_printf("%s/a/b:c", server.host);
 	g_autoptr(Resolver) resolver = resolver_new(&options, ref, NULL);
 	g_assert(resolver != NULL);

@@ -11,6 +11,8 @@
 #include "base/util.h"
 #include "loop/lock.h"
 #include "remote/proxy.h"
+#include "remote/tls-private.h"
+#include "remote/url.h"
 #include <curl/curl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -21,79 +23,16 @@
 enum {
 	IDLE_MAX = 8,                  // connections kept
 	HEADER_BYTES_MAX = 256 * 1024, // of one answer, all lines
-	CA_FILE_MAX = 4 * 1024 * 1024, // bytes of one file of roots
 	RECEIVE_BUFFER = 256 * 1024,   // what one callback brings at most
 	ERROR_BODY_DRAIN = 16 * 1024,  // an unread rest up to this is read, to keep the connection
 };
-
-/* ---- TLS ---- */
-
-struct HttpTls {
-	atomic_int refs;
-	GString *roots; // PEM, NULL: the system's only
-	char *cert, *key;
-	bool skip_verify;
-};
-
-HttpTls *http_tls_new(const char *const *ca_files, const char *cert, const char *key, bool skip_verify,
-                      GError **error)
-{
-	g_autoptr(HttpTls) tls = g_new0(HttpTls, 1);
-	atomic_init(&tls->refs, 1);
-	tls->skip_verify = skip_verify;
-	tls->cert = g_strdup(cert);
-	tls->key = g_strdup(str_empty(key) ? cert : key);
-	for (size_t i = 0; ca_files != NULL && ca_files[i] != NULL; i++) {
-		g_autofree char *pem = NULL;
-		if (!file_read(ca_files[i], CA_FILE_MAX, &pem, NULL, error)) {
-			error_prefix(error, "unable to read CA cert %s", Q(ca_files[i]));
-			return NULL;
-		}
-		if (strstr(pem, "-----BEGIN CERTIFICATE-----") == NULL) {
-			error_set(error, CTRD_ERR_UNKNOWN, "unable to load CA cert %s", Q(ca_files[i]));
-			return NULL;
-		}
-		if (tls->roots == NULL)
-			tls->roots = g_string_new(NULL);
-		g_string_append_printf(tls->roots, "%s\n", pem);
-	}
-	const char *const files[] = {tls->cert, tls->key};
-	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
-		g_autofree char *pem = NULL;
-		if (files[i] == NULL)
-			continue;
-		if (!file_read(files[i], CA_FILE_MAX, &pem, NULL, error)) {
-			error_prefix(error, "unable to read CERT file %s", Q(files[i]));
-			return NULL;
-		}
-	}
-	return g_steal_pointer(&tls);
-}
-
-HttpTls *http_tls_ref(HttpTls *tls)
-{
-	if (tls != NULL)
-		atomic_fetch_add(&tls->refs, 1);
-	return tls;
-}
-
-void http_tls_unref(HttpTls *tls)
-{
-	if (tls == NULL || atomic_fetch_sub(&tls->refs, 1) != 1)
-		return;
-	if (tls->roots != NULL)
-		g_string_free(tls->roots, TRUE);
-	g_free(tls->cert);
-	g_free(tls->key);
-	g_free(tls);
-}
 
 /* ---- The client: idle connections, and what they share ---- */
 
 typedef struct {
 	CURLM *multi;
 	CURL *easy;
-	char *origin; // scheme://host:port of its last request
+	char *origin; // scheme://host:port of its last request, and with which TLS
 } Conn;
 
 struct HttpClient {
@@ -584,25 +523,6 @@ static void set_proxy(CURL *easy, const char *url)
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 }
 
-static void set_tls(CURL *easy, HttpTls *tls)
-{
-	if (tls == NULL)
-		return;
-	if (tls->skip_verify) {
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-	}
-	if (tls->roots != NULL) {
-		/* beside the system's, which curl keeps reading from its directory */
-		struct curl_blob blob = {tls->roots->str, tls->roots->len, CURL_BLOB_COPY};
-		curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-	}
-	if (tls->cert != NULL) {
-		curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert);
-		curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key);
-	}
-}
-
 static void set_request(HttpResponse *r, const HttpRequest *req)
 {
 	CURL *easy = r->conn->easy;
@@ -650,31 +570,80 @@ static void set_request(HttpResponse *r, const HttpRequest *req)
 		r->headers_out = curl_slist_append(r->headers_out, "Content-Type:");
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers_out);
 	set_proxy(easy, req->url);
-	set_tls(easy, req->tls);
+	http_tls_apply(req->tls, easy);
+}
+
+/* A header that tells who one is; its value is nobody's business. */
+static bool header_is_secret(const char *line)
+{
+	static const char *const words[] = {"auth",     "cookie", "token",     "secret",
+	                                    "password", "key",    "credential"};
+	g_autofree char *name = g_ascii_strdown(line, (gssize)strcspn(line, ":"));
+	for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+		if (strstr(name, words[i]) != NULL && !g_str_equal(name, "www-authenticate"))
+			return true;
+	return false;
+}
+
+static void append_header(GString *text, const char *line)
+{
+	if (header_is_secret(line)) {
+		g_string_append_printf(text, "%.*s: <redacted>\n", (int)strcspn(line, ":"), line);
+	} else if (g_ascii_strncasecmp(line, "Location: ", 10) == 0) {
+		g_autofree char *url = url_redact(line + 10); // signed URLs are credentials
+		g_string_append_printf(text, "%.10s%s\n", line, url);
+	} else {
+		g_string_append_printf(text, "%s\n", line);
+	}
 }
 
 static void trace_request(const HttpRequest *req)
 {
-	if (req->trace == NULL)
+	if (req->trace == NULL || !req->trace->dump)
 		return;
+	g_autofree char *url = url_redact(req->url);
 	g_autoptr(GString) text = g_string_new(NULL);
-	g_string_append_printf(text, "%s %s\n", req->method, req->url);
+	g_string_append_printf(text, "%s %s\n", req->method, url);
 	for (size_t i = 0; req->headers != NULL && req->headers[i] != NULL; i++)
-		g_string_append_printf(text, "%s\n",
-		                       g_ascii_strncasecmp(req->headers[i], "Authorization:", 14) == 0
-		                               ? "Authorization: <redacted>"
-		                               : req->headers[i]);
+		append_header(text, req->headers[i]);
 	req->trace->line(text->str, req->trace->data);
+}
+
+static double seconds_of(CURL *easy, CURLINFO info)
+{
+	curl_off_t us = 0;
+	curl_easy_getinfo(easy, info, &us);
+	return (double)us / 1e6;
+}
+
+/* What went on below: what upstream's httptrace tells, in one line. */
+static void trace_events(HttpResponse *r, const char *outcome)
+{
+	if (r->trace == NULL || !r->trace->events)
+		return;
+	CURL *easy = r->conn->easy;
+	long fresh = 0;
+	curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &fresh);
+	g_autofree char *url = url_redact(r->url);
+	g_autofree char *peer = peer_of(r);
+	g_autofree char *text = g_strdup_printf(
+	        "%s %s: %s, remote_addr=%s reused=%s dns=%.4fs connected=%.4fs tls=%.4fs first_byte=%.4fs\n",
+	        r->method, url, outcome, peer, fresh == 0 ? "true" : "false",
+	        seconds_of(easy, CURLINFO_NAMELOOKUP_TIME_T), seconds_of(easy, CURLINFO_CONNECT_TIME_T),
+	        seconds_of(easy, CURLINFO_APPCONNECT_TIME_T),
+	        seconds_of(easy, CURLINFO_STARTTRANSFER_TIME_T));
+	r->trace->line(text, r->trace->data);
 }
 
 static void trace_response(HttpResponse *r)
 {
-	if (r->trace == NULL)
+	trace_events(r, r->status_text);
+	if (r->trace == NULL || !r->trace->dump)
 		return;
 	g_autoptr(GString) text = g_string_new(NULL);
 	g_string_append_printf(text, "%s\n", r->status_text);
 	for (guint i = 0; i < r->headers->len; i++)
-		g_string_append_printf(text, "%s\n", (char *)r->headers->pdata[i]);
+		append_header(text, r->headers->pdata[i]);
 	r->trace->line(text->str, r->trace->data);
 }
 
@@ -695,7 +664,8 @@ HttpResponse *http_do(HttpClient *client, const HttpRequest *req, Cancel *cancel
 			*ret_failure = HTTP_CANCELED;
 		return NULL;
 	}
-	g_autofree char *origin = origin_of(req->url);
+	g_autofree char *where = origin_of(req->url);
+	g_autofree char *origin = g_strdup_printf("%s %p", where, (void *)req->tls);
 	g_autoptr(HttpResponse) r = g_new0(HttpResponse, 1);
 	r->client = client;
 	r->conn = conn_take(client, origin);
@@ -724,6 +694,7 @@ HttpResponse *http_do(HttpClient *client, const HttpRequest *req, Cancel *cancel
 	}
 	/* once there is a header it is an answer; what went wrong after it is for http_body to tell */
 	if (!ok && (!r->have_header || r->failure != NULL)) {
+		trace_events(r, "no answer");
 		response_error(r, true, ret_failure, error);
 		return NULL;
 	}

@@ -21,10 +21,14 @@
 
 /* What a server must show and what we show it. Reference counted, does not change once made. */
 typedef struct HttpTls HttpTls;
-/* ca_files: roots beside the system's, PEM; cert and key: PEM files, NULL for none, key NULL: it is in cert.
- * Texts as upstream: `unable to read CA cert "x": open x: ...`, `unable to load CA cert "x"`, `unable to read
- * CERT file "x": open x: ...`. */
-HttpTls *http_tls_new(const char *const *ca_files, const char *cert, const char *key, bool skip_verify,
+typedef struct {
+	const char *cert, *key; // PEM files; key NULL: it is in cert, too
+} HttpTlsPair;
+/* ca_files: roots beside the system's, PEM, may be NULL. Of the pairs the first is shown whose authority the
+ * server names. The files are read here, once. Texts as upstream: `unable to read CA cert "x": open x: ...`,
+ * `unable to load CA cert "x"`, `unable to read CERT file "x": open x: ...`, `failed to load X509 key pair:
+ * tls: ...`. */
+HttpTls *http_tls_new(const char *const *ca_files, const HttpTlsPair *pairs, size_t n_pairs, bool skip_verify,
                       GError **error);
 HttpTls *http_tls_ref(HttpTls *tls); // NULL is fine
 void http_tls_unref(HttpTls *tls);
@@ -44,9 +48,10 @@ HttpClient *http_client_new(const HttpLimits *limits); // NULL: defaults
 void http_client_free(HttpClient *client);             // after its last response
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HttpClient, http_client_free)
 
-/* Lines about requests for `--http-dump`: one text for each request and each answer, never with credentials.
- * Called on the requesting thread. */
+/* Lines about requests: with dump the header of each request and each answer (`--http-dump`), with events
+ * what the connection did (`--http-trace`). Never with credentials. Called on the requesting thread. */
 typedef struct {
+	bool dump, events;
 	void (*line)(const char *text, void *data);
 	void *data;
 } HttpTrace;

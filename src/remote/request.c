@@ -87,6 +87,14 @@ static bool has_header(GPtrArray *headers, const char *name)
 	return false;
 }
 
+/* A configured Authorization gives way to the one that was asked for. */
+static void add_configured(GPtrArray *all, char **lines, bool authorized)
+{
+	for (size_t i = 0; lines != NULL && lines[i] != NULL; i++)
+		if (!authorized || g_ascii_strncasecmp(lines[i], "Authorization:", 14) != 0)
+			g_ptr_array_add(all, lines[i]);
+}
+
 /* The lines to send to url; configured ones only go to the host they are configured for. */
 static GPtrArray *headers_for(Request *req, const char *url, const char *authorization)
 {
@@ -99,10 +107,8 @@ static GPtrArray *headers_for(Request *req, const char *url, const char *authori
 	for (guint i = 0; i < req->headers->len; i++)
 		g_ptr_array_add(all, req->headers->pdata[i]);
 	if (same && !req->plain_headers) {
-		for (size_t i = 0; req->resolver->headers != NULL && req->resolver->headers[i] != NULL; i++)
-			g_ptr_array_add(all, req->resolver->headers[i]);
-		for (size_t i = 0; req->host->headers != NULL && req->host->headers[i] != NULL; i++)
-			g_ptr_array_add(all, req->host->headers[i]);
+		add_configured(all, req->resolver->headers, authorization != NULL);
+		add_configured(all, req->host->headers, authorization != NULL);
 	}
 	if (!has_header(all, "User-Agent"))
 		g_ptr_array_add(all, (char *)"User-Agent: containerd/" CTRD_VERSION);
@@ -277,6 +283,12 @@ HttpResponse *request_do(Request *req, Cancel *cancel, bool last_host, HttpFailu
 	Send s = {.req = req, .cancel = cancel};
 	int previous_status = 0, timeouts = 0;
 	req->denied = false;
+	if (req->host->broken != NULL) {
+		if (ret_failure != NULL)
+			*ret_failure = HTTP_FAILED;
+		g_propagate_error(error, g_error_copy(req->host->broken));
+		return NULL;
+	}
 	for (int attempt = 0;; attempt++) {
 		g_autoptr(GError) e = NULL;
 		s.failure = HTTP_OK;

@@ -45,7 +45,7 @@ static void registry(TestRequest *r, void *data)
 			manifest(r);
 		else
 			test_reply_text(r, 401, "WWW-Authenticate: Basic realm=\"x\"\r\n", "");
-	} else if (g_str_equal(w->mode, "redirect")) {
+	} else if (g_str_has_prefix(w->mode, "redirect")) {
 		if (g_strcmp0(authorization, "Bearer T1") != 0) {
 			ask(r, w, "");
 			return;
@@ -95,7 +95,10 @@ static void elsewhere(TestRequest *r, void *data)
 	w->seen = g_strdup_printf(
 	        "auth=%s secret=%s range=%s", str_or(test_header(r, "Authorization"), "none"),
 	        str_or(test_header(r, "X-Secret"), "none"), str_or(test_header(r, "Range"), "none"));
-	test_reply_text(r, 200, "", "hello");
+	if (g_str_equal(w->mode, "redirect-asks"))
+		test_reply_text(r, 401, "WWW-Authenticate: Basic realm=\"give me\"\r\n", "");
+	else
+		test_reply_text(r, 200, "", "hello");
 }
 
 static bool credentials(const char *host, Cancel *cancel, Credentials *ret, void *data, GError **error)
@@ -141,7 +144,7 @@ static char *run(World *w, const char *const *pair, unsigned times, bool fetch)
 	};
 	const char *const headers[] = {"X-Secret: s3cret", NULL};
 	ResolverOptions ro = {
-	        .http = http, .hosts = registry_default_hosts, .hosts_data = &options, .headers = headers};
+	        .http = http, .hosts = registry_hosts, .hosts_data = &options, .headers = headers};
 	g_autofree char *ref = g_strconcat(test_server_host(w->registry), "/a/b:c", NULL);
 	g_autoptr(GError) error = NULL;
 	g_autoptr(Resolver) r = resolver_new(&ro, ref, &error);
@@ -269,6 +272,18 @@ static void test_redirect(void)
 	world_clear(&w);
 }
 
+/* A host that a redirect names may ask, and gets nothing. */
+static void test_redirect_asks(void)
+{
+	const char *const pair[] = {"user", "pass"};
+	World w;
+	world_init(&w, "redirect-asks");
+	g_autofree char *got = run(&w, pair, 0, true);
+	g_assert_nonnull(strstr(got, "no basic auth credentials"));
+	g_assert_cmpstr(w.seen, ==, "auth=none secret=none range=none");
+	world_clear(&w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -277,5 +292,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/auth/basic", test_basic);
 	g_test_add_func("/auth/refusals", test_refusals);
 	g_test_add_func("/auth/redirect", test_redirect);
+	g_test_add_func("/auth/redirect-asks", test_redirect_asks);
 	return g_test_run();
 }

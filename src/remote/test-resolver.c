@@ -252,10 +252,8 @@ static void client_init(Client *c, World *w, const char *scheme)
 	c->http = http_client_new(&limits);
 	c->options = (RegistryOptions){.http = c->http, .default_scheme = scheme};
 	static const char *const headers[] = {"X-Secret: s3cret", NULL};
-	ResolverOptions o = {.http = c->http,
-	                     .hosts = registry_default_hosts,
-	                     .hosts_data = &c->options,
-	                     .headers = headers};
+	ResolverOptions o = {
+	        .http = c->http, .hosts = registry_hosts, .hosts_data = &c->options, .headers = headers};
 	c->ref = g_strconcat(test_server_host(w->s), "/a/b:c", NULL);
 	g_autoptr(GError) error = NULL;
 	c->r = resolver_new(&o, c->ref, &error);

@@ -109,7 +109,7 @@ static void test_default_hosts(void)
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
 		o.default_scheme = cases[i].default_scheme;
-		g_autoptr(GPtrArray) hosts = registry_default_hosts(cases[i].name, &o, NULL);
+		g_autoptr(GPtrArray) hosts = registry_hosts(cases[i].name, &o, NULL);
 		RegistryHost *h = only(hosts);
 		g_assert_cmpstr(h->scheme, ==, cases[i].scheme);
 		g_assert_cmpstr(h->host, ==, cases[i].host);

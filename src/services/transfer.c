@@ -4,6 +4,7 @@
 #include "transfer/transfer.h"
 #include "base/log.h"
 #include "message.h"
+#include "oci/media-types.h"
 #include "services/convert.h"
 #include "services/services.h"
 #include "services/streams.h"
@@ -163,6 +164,7 @@ static void registry_clear(Registry *r)
 {
 	pb_free(r->pb);
 	g_strfreev(r->headers);
+	registry_settings_unref(r->registry.settings);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Registry, registry_clear)
 
@@ -177,7 +179,7 @@ static bool registry_in(Operation *op, const Google__Protobuf__Any *any, Registr
 		return true;
 	op->turn = semaphore_new(1);
 	if (!str_empty(r->host_dir))
-		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "hosts directory %s", Q(r->host_dir));
+		ret->registry.settings = registry_settings_new(r->host_dir);
 	ret->registry.default_scheme = str_empty(r->default_scheme) ? NULL : r->default_scheme;
 	if (!str_empty(r->default_scheme) && !g_str_equal(r->default_scheme, "http") &&
 	    !g_str_equal(r->default_scheme, "https"))
@@ -201,7 +203,12 @@ static bool registry_in(Operation *op, const Google__Protobuf__Any *any, Registr
 				return error_prefix(error, "failed to get stream for HTTP debug logs");
 			op->logs = stream_writer_new(s, op->ctx.cancel);
 		}
-		ret->trace = (HttpTrace){.line = trace_line, .data = op};
+		ret->trace = (HttpTrace){
+		        .dump = r->http_debug != CONTAINERD__TYPES__TRANSFER__HTTPDEBUG__TRACE,
+		        .events = r->http_debug != CONTAINERD__TYPES__TRANSFER__HTTPDEBUG__DEBUG,
+		        .line = trace_line,
+		        .data = op,
+		};
 		ret->registry.trace = &ret->trace;
 	}
 	return true;
@@ -397,6 +404,32 @@ static bool do_export(Operation *op, const Google__Protobuf__Any *from, const Go
 	                       error);
 }
 
+/* Beyond upstream, for `ctr registry explain`: what a pull would do, as JSON on the stream. */
+static bool do_explain(Operation *op, const Google__Protobuf__Any *from, const Google__Protobuf__Any *to,
+                       GError **error)
+{
+	g_auto(Registry) registry = {0};
+	autopb PbExport *pb = api_any_unpack(
+	        to, &containerd__types__transfer__image_export_stream__descriptor, NULL, error);
+	if (pb == NULL)
+		return false;
+	bool attempt = g_str_equal(pb->media_type, TRANSFER_EXPLAIN_ATTEMPT);
+	if (!attempt && !g_str_equal(pb->media_type, TRANSFER_EXPLAIN))
+		return error_set(error, CTRD_ERR_NOT_IMPLEMENTED,
+		                 "method Transfer not implemented for %s to %s of media type %s",
+		                 from->type_url, to->type_url, Q(pb->media_type));
+	if (!registry_in(op, from, &registry, error))
+		return false;
+	g_autoptr(Stream) stream = find_stream(op, pb->stream, error);
+	g_autofree char *text = stream != NULL ? transfer_explain(op->service->transfer, &op->ctx,
+	                                                          &registry.registry, attempt, error)
+	                                       : NULL;
+	if (text == NULL)
+		return false;
+	g_autoptr(StreamWriter) writer = stream_writer_new(stream, op->ctx.cancel);
+	return stream_writer_write(writer, text, strlen(text), error);
+}
+
 /* What goes in comes out: upstream has it to test streams. */
 static bool do_echo(Operation *op, const Google__Protobuf__Any *from, const Google__Protobuf__Any *to,
                     GError **error)
@@ -438,8 +471,9 @@ static Pair find_pair(const Google__Protobuf__Any *from, const Google__Protobuf_
 		const ProtobufCMessageDescriptor *from, *to;
 		Pair fn;
 	} pairs[] = {
-	        {registry, store, do_pull}, {store, registry, do_push}, {store, store, do_tag},
-	        {in, store, do_import},     {store, out, do_export},    {in, out, do_echo},
+	        {registry, store, do_pull},  {store, registry, do_push}, {store, store, do_tag},
+	        {in, store, do_import},      {store, out, do_export},    {in, out, do_echo},
+	        {registry, out, do_explain},
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(pairs); i++)
 		if (api_any_is(from, pairs[i].from) && api_any_is(to, pairs[i].to))

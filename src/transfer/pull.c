@@ -13,6 +13,7 @@
 #include "oci/manifest.h"
 #include "oci/media-types.h"
 #include "oci/reference.h"
+#include "remote/explain.h"
 #include "transfer/transfer-private.h"
 #include <string.h>
 
@@ -31,20 +32,33 @@ bool set_source(Operation *op, const char *name, GError **error)
 	return true;
 }
 
-/* The options are needed while it is made, not after. */
-Resolver *registry_resolver(const TransferRegistry *r, HttpClient *http, const char *reference,
-                            GError **error)
+static RegistrySettings *settings_for(Transfer *t, const TransferRegistry *r)
 {
-	RegistryOptions registry = {
+	return r->settings != NULL ? registry_settings_ref(r->settings) : transfer_registry_settings(t);
+}
+
+static RegistryOptions registry_options(const TransferRegistry *r, HttpClient *http,
+                                        RegistrySettings *settings)
+{
+	return (RegistryOptions){
+	        .settings = settings,
 	        .http = http,
 	        .credentials = r->credentials,
 	        .credentials_data = r->credentials_data,
 	        .default_scheme = r->default_scheme,
 	        .tls = r->tls,
 	};
+}
+
+/* The options are needed while it is made, not after. */
+Resolver *registry_resolver(Transfer *t, const TransferRegistry *r, HttpClient *http, const char *reference,
+                            GError **error)
+{
+	g_autoptr(RegistrySettings) settings = settings_for(t, r);
+	RegistryOptions registry = registry_options(r, http, settings);
 	ResolverOptions options = {
 	        .http = http,
-	        .hosts = r->hosts != NULL ? r->hosts : registry_default_hosts,
+	        .hosts = r->hosts != NULL ? r->hosts : registry_hosts,
 	        .hosts_data = r->hosts != NULL ? r->hosts_data : &registry,
 	        .headers = r->headers,
 	        .trace = r->trace,
@@ -52,10 +66,26 @@ Resolver *registry_resolver(const TransferRegistry *r, HttpClient *http, const c
 	return resolver_new(&options, reference, error);
 }
 
+char *transfer_explain(Transfer *t, const Ctx *ctx, const TransferRegistry *from, bool attempt,
+                       GError **error)
+{
+	g_autoptr(HttpClient) http = http_client_new(&t->config.http);
+	g_autoptr(RegistrySettings) settings = settings_for(t, from);
+	const RegistryOptions registry = registry_options(from, http, settings);
+	const ExplainOptions options = {
+	        .registry = &registry,
+	        .headers = from->headers,
+	        .trace = from->trace,
+	        .attempt = attempt,
+	};
+	g_autoptr(JsonObject) o = registry_explain(&options, from->reference, ctx->cancel, error);
+	return o != NULL ? json_to_text(o) : NULL;
+}
+
 static bool resolve(Operation *op, const TransferRegistry *from, HttpClient *http, Descriptor *ret,
                     GError **error)
 {
-	op->resolver = registry_resolver(from, http, from->reference, error);
+	op->resolver = registry_resolver(op->t, from, http, from->reference, error);
 	if (op->resolver == NULL || !resolver_resolve(op->resolver, op->ctx.cancel, ret, error))
 		return error_prefix(error, "failed to resolve image");
 	if (g_strcmp0(ret->media_type, MEDIA_TYPE_DOCKER_SCHEMA1) == 0)

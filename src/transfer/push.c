@@ -169,7 +169,7 @@ bool transfer_push(Transfer *t, const Ctx *ctx, const TransferImages *from, cons
 	g_autofree char *reference = strchr(to->reference, '@') != NULL
 	                                     ? g_strdup(to->reference)
 	                                     : g_strconcat(to->reference, "@", image->target.digest, NULL);
-	op.resolver = registry_resolver(to, http, reference, error);
+	op.resolver = registry_resolver(t, to, http, reference, error);
 	if (op.resolver == NULL)
 		return false;
 	op.progress = progress_new(image->name, "uploading", progress);

@@ -106,7 +106,7 @@ char *oci_reference_name(const char *name);
 /* ---- pull.c ---- */
 
 /* What a registry's settings make of the reference. */
-Resolver *registry_resolver(const TransferRegistry *r, HttpClient *http, const char *reference,
+Resolver *registry_resolver(Transfer *t, const TransferRegistry *r, HttpClient *http, const char *reference,
                             GError **error);
 /* Labels content of this name with where it comes from. */
 bool set_source(Operation *op, const char *name, GError **error);

@@ -50,6 +50,8 @@ Transfer *transfer_new(const TransferConfig *config)
 		t->config.max_concurrent_downloads = DEFAULT_CONCURRENCY;
 	if (t->config.max_concurrent_uploads == 0)
 		t->config.max_concurrent_uploads = DEFAULT_CONCURRENCY;
+	registry_current_ref(t->config.registries);
+	registry_current_ref(t->config.registries_fallback);
 	t->downloads = semaphore_new(t->config.max_concurrent_downloads);
 	t->uploads = semaphore_new(t->config.max_concurrent_uploads);
 	t->once = keyed_lock_new();
@@ -64,10 +66,26 @@ void transfer_free(Transfer *t)
 	g_free((char *)t->config.default_snapshotter);
 	g_ptr_array_unref(t->config.unpack_platforms);
 	g_clear_pointer(&t->config.verifiers, g_ptr_array_unref);
+	registry_current_unref(t->config.registries);
+	registry_current_unref(t->config.registries_fallback);
 	semaphore_free(t->downloads);
 	semaphore_free(t->uploads);
 	keyed_lock_free(t->once);
 	g_free(t);
+}
+
+RegistryCurrent *transfer_registries(Transfer *t)
+{
+	return t->config.registries;
+}
+
+RegistrySettings *transfer_registry_settings(Transfer *t)
+{
+	RegistrySettings *own = registry_current_get(t->config.registries);
+	if (registry_settings_has_hosts(own) || t->config.registries_fallback == NULL)
+		return own;
+	registry_settings_unref(own);
+	return registry_current_get(t->config.registries_fallback);
 }
 
 char *transfer_ref_key(const Descriptor *desc)

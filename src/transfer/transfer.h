@@ -53,6 +53,8 @@ typedef struct {
 	HttpLimits http;                 // zero: defaults
 	bool pull_referrers;             // TransferImages.referrers for all
 	GPtrArray *verifiers;            // of NamedVerifier*, asked before each pull; referenced. NULL: none
+	/* What is configured of registries, referenced: registries counts unless it names no directory. */
+	RegistryCurrent *registries, *registries_fallback; // NULL: nothing
 } TransferConfig;
 typedef struct {
 	const char *name;
@@ -61,7 +63,9 @@ typedef struct {
 
 typedef struct Transfer Transfer;
 Transfer *transfer_new(const TransferConfig *config);
-void transfer_free(Transfer *t); // after its last operation
+void transfer_free(Transfer *t);                           // after its last operation
+RegistryCurrent *transfer_registries(Transfer *t);         // config.registries, borrowed
+RegistrySettings *transfer_registry_settings(Transfer *t); // those in force; a reference
 
 /* Progress as upstream's local transfer service tells it; events "waiting", "downloading", "complete",
  * "already exists", "extracting", "extracted", "saved", and whole sentences. */
@@ -84,11 +88,17 @@ typedef struct {
 	CredentialsFn credentials;  // NULL: anonymous
 	void *credentials_data;
 	const char *default_scheme; // NULL: https, for this machine also http
-	RegistryHostsFn hosts;      // NULL: registry_default_hosts
+	RegistryHostsFn hosts;      // NULL: registry_hosts
 	void *hosts_data;           // of hosts
 	HttpTls *tls;               // NULL: the system's roots
+	RegistrySettings *settings; // NULL: those in force in the daemon
 	const HttpTrace *trace;     // NULL: none
 } TransferRegistry;
+
+/* What a pull would do, as a JSON document (remote/explain.h); attempt: ask each host. Owned by the caller.
+ */
+char *transfer_explain(Transfer *t, const Ctx *ctx, const TransferRegistry *from, bool attempt,
+                       GError **error);
 
 /* How the image of an archive gets its name (see api/types/transfer/imagestore.proto). */
 typedef struct {
