@@ -420,7 +420,8 @@ static void test_migrate_registry(void)
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
 		g_autoptr(Config) c = load_text(texts[i]);
-		g_autoptr(TomlValue) view = config_decode_plugin(c, config_schema("io.containerd.cri.v1.images"), NULL);
+		g_autoptr(TomlValue) view =
+		        config_decode_plugin(c, config_schema("io.containerd.cri.v1.images"), NULL);
 		TomlValue *mirrors = conf_table(view, "registry.mirrors");
 		g_assert_nonnull(mirrors);
 		g_auto(GStrv) endpoints = conf_strings(toml_get(mirrors, "docker.io"), "endpoint");
