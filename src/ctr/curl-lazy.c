@@ -6,6 +6,7 @@
 #include "ctr/remote.h"
 #include <curl/curl.h>
 #include <dlfcn.h>
+#include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -77,3 +78,11 @@ FORWARD_OPTION(CURLcode, curl_easy_setopt, CURL *, CURLoption)
 FORWARD_OPTION(CURLcode, curl_easy_getinfo, CURL *, CURLINFO)
 FORWARD_OPTION(CURLMcode, curl_multi_setopt, CURLM *, CURLMoption)
 FORWARD_OPTION(CURLSHcode, curl_share_setopt, CURLSH *, CURLSHoption)
+
+/* Of OpenSSL, which libcurl brings along: what client certificates need (remote/tls.c). */
+FORWARD(void, SSL_CTX_set_cert_cb, (SSL_CTX * ctx, int (*fn)(SSL *ssl, void *data), void *data),
+        (ctx, fn, data))
+FORWARD(int, SSL_use_cert_and_key,
+        (SSL * ssl, X509 *cert, EVP_PKEY *key, STACK_OF(X509) * chain, int override),
+        (ssl, cert, key, chain, override))
+FORWARD(const STACK_OF(X509_NAME) *, SSL_get0_peer_CA_list, (const SSL *ssl), (ssl))

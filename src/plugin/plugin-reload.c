@@ -75,6 +75,9 @@ static bool compare(Change *change, Config *old, Config *fresh, PluginReloadResu
 	if (!decode(change, fresh, error))
 		return false;
 	g_autoptr(TomlValue) before = config_decode_plugin(old, change->schema, NULL);
+	g_autoptr(GPtrArray) ignored = g_ptr_array_new();
+	if (before != NULL && change->schema->validate != NULL) // it fills in values, in the new one too
+		change->schema->validate(before, ignored, NULL);
 	g_autoptr(GPtrArray) keys = config_diff_tables(before, change->view);
 	for (guint i = 0; i < keys->len; i++) {
 		bool now = p->state == PLUGIN_OK && r->reload != NULL &&
