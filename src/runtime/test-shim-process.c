@@ -37,7 +37,7 @@ static void test_kill(void)
 	unsigned n = 0;
 	for (int i = 0; n == 0 && i < 200; i++, g_usleep(10000))
 		n = shim_process_kill("/bin/sh", "ns", id, "/run/test.sock");
-	g_assert_cmpuint(n, ==, 1);
+	g_assert_cmpuint(n, >=, 1); // its child is another, until it is sleep
 	int status = 0;
 	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
 	g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);

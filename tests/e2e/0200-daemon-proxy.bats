@@ -13,6 +13,8 @@ write_config() {
 		level = "debug"
 		[plugins."io.containerd.server.v1.grpc"]
 		address = "$dir/c.sock"
+		[plugins."io.containerd.server.v1.ttrpc"]
+		address = "$dir/c.sock.ttrpc"
 		$(cat "$dir/extra.toml" 2>/dev/null)
 	TOML
 }

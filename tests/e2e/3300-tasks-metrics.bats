@@ -12,6 +12,8 @@ write_config() {
 		level = "debug"
 		[plugins."io.containerd.server.v1.grpc"]
 		address = "$dir/c.sock"
+		[plugins."io.containerd.server.v1.ttrpc"]
+		address = "$dir/c.sock.ttrpc"
 		[plugins."io.containerd.server.v1.metrics"]
 		address = "127.0.0.1:$port"
 	TOML

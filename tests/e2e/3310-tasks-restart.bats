@@ -12,6 +12,8 @@ write_config() {
 		level = "debug"
 		[plugins."io.containerd.server.v1.grpc"]
 		address = "$dir/c.sock"
+		[plugins."io.containerd.server.v1.ttrpc"]
+		address = "$dir/c.sock.ttrpc"
 		[plugins."io.containerd.monitor.container.v1.restart"]
 		interval = "100ms"
 	TOML
