@@ -11,12 +11,12 @@ DIR/requests        one line for each request: METHOD PATH RANGE STATUS BUSY, th
 DIR/faults          read anew for each request: lines TIMES METHOD REGEX FAULT [ARGUMENT]; TIMES 0 is always, METHOD * is
                     any and RANGE a GET of a part. The first line that fits and is not used up counts. What a fault does stands at its function.
 """
-import hashlib, http.server, json, os, re, select, socket, ssl, sys, threading, time, urllib.parse
+import hashlib, http.server, itertools, json, os, re, select, socket, ssl, sys, threading, time, urllib.parse
 
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 lock = threading.Lock()
 used = {}
-uploads = {}
+uploads, numbers = {}, itertools.count(1)
 tags = {}
 busy = {}
 
@@ -269,9 +269,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.body(None) == b"" and "mount" in query and self.read_blob(query["mount"]):
                 return self.answer(201, b"", {"Docker-Content-Digest": query["mount"]})
             with lock:
-                number = len(uploads) + 1
-                uploads[str(number)] = b""
-            return self.answer(202, b"", {"Location": path + str(number)})
+                number = str(next(numbers))
+                uploads[number] = b""
+            return self.answer(202, b"", {"Location": path + number})
         number = path.split("/")[-1]
         if number not in uploads:
             return self.not_found("BLOB_UPLOAD_UNKNOWN")
