@@ -2,13 +2,17 @@
 #include "daemon/http-server.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "base/util.h"
+#include "loop/lock.h"
 #include <microhttpd.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define MAX_CONNECTIONS 64
 #define CONNECTION_MEMORY ((size_t)32 * 1024)
 #define IDLE_SECONDS 30
+#define STOP_TIMEOUT (5 * NS_PER_SEC)
 
 struct HttpRequest {
 	struct MHD_Connection *connection;
@@ -18,6 +22,9 @@ struct HttpRequest {
 struct HttpServer {
 	struct MHD_Daemon *daemon;
 	GArray *routes;
+	Lock lock;
+	Cond changed;
+	GArray *connections; // int; their sockets, which are the library's
 };
 
 const char *http_query(const HttpRequest *request, const char *name)
@@ -118,16 +125,61 @@ static void on_log(void *data, const char *format, va_list ap)
 	log_debug("http server", "error", g_strchomp(text), NULL);
 }
 
+static int connection_fd(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+static void on_connection(void *data, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+	HttpServer *server = data;
+	int fd = connection_fd(connection);
+
+	LOCK_SCOPE(&server->lock);
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		g_array_append_val(server->connections, fd);
+		return;
+	}
+	for (guint i = 0; i < server->connections->len; i++) {
+		if (g_array_index(server->connections, int, i) == fd) {
+			g_array_remove_index_fast(server->connections, i);
+			break;
+		}
+	}
+	cond_broadcast(&server->changed);
+}
+
+/* No connection is left when the library stops: up to 0.9.76 it reads through NULL where a request that it
+ * refuses by itself (a head that is too long) meets its end. */
+static void hang_up(HttpServer *server)
+{
+	int listen_fd = MHD_quiesce_daemon(server->daemon);
+	int64_t until = time_mono() + STOP_TIMEOUT;
+
+	if (listen_fd >= 0)
+		close(listen_fd);
+	LOCK_SCOPE(&server->lock);
+	for (guint i = 0; i < server->connections->len; i++)
+		shutdown(g_array_index(server->connections, int, i), SHUT_RDWR);
+	while (server->connections->len > 0 && cond_wait_until(&server->changed, &server->lock, until))
+		;
+}
+
 HttpServer *http_server_new(int listen_fd, const GArray *routes, GError **error)
 {
 	HttpServer *server = g_new0(HttpServer, 1);
 
 	server->routes = g_array_copy((GArray *)routes);
+	server->connections = g_array_new(FALSE, FALSE, sizeof(int));
+	lock_init(&server->lock, "http-server", LOCK_RANK_LEAF);
+	cond_init(&server->changed);
 	server->daemon = MHD_start_daemon(
 	        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
 	        server, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
 	        MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-	        CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
+	        CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION,
+	        on_connection, server, MHD_OPTION_END);
 	if (server->daemon != NULL)
 		return server;
 	close(listen_fd);
@@ -140,8 +192,13 @@ void http_server_free(HttpServer *server)
 {
 	if (server == NULL)
 		return;
-	if (server->daemon != NULL)
-		MHD_stop_daemon(server->daemon); // closes the socket too
+	if (server->daemon != NULL) {
+		hang_up(server);
+		MHD_stop_daemon(server->daemon);
+	}
 	g_array_unref(server->routes);
+	g_array_unref(server->connections);
+	cond_destroy(&server->changed);
+	lock_destroy(&server->lock);
 	g_free(server);
 }
