@@ -119,15 +119,6 @@ static Request *tag_request(Resolver *r, RegistryHost *host, const char *digest)
 	return req;
 }
 
-static GPtrArray *hosts_with(Resolver *r, unsigned capability)
-{
-	GPtrArray *hosts = g_ptr_array_new();
-	for (guint i = 0; i < r->hosts->len; i++)
-		if (((RegistryHost *)r->hosts->pdata[i])->capabilities & capability)
-			g_ptr_array_add(hosts, r->hosts->pdata[i]);
-	return hosts;
-}
-
 typedef struct {
 	Resolver *r;
 	Cancel *cancel;
@@ -164,9 +155,9 @@ GPtrArray *resolver_referrers(Resolver *r, Cancel *cancel, const char *digest, c
 {
 	if (!digest_validate(digest, error))
 		return NULL;
-	g_autoptr(GPtrArray) hosts = hosts_with(r, REGISTRY_REFERRERS);
+	g_autoptr(GPtrArray) hosts = resolver_hosts_with(r, REGISTRY_REFERRERS);
 	g_autoptr(GPtrArray) fallback =
-	        hosts->len > 0 ? g_ptr_array_ref(hosts) : hosts_with(r, REGISTRY_RESOLVE);
+	        hosts->len > 0 ? g_ptr_array_ref(hosts) : resolver_hosts_with(r, REGISTRY_RESOLVE);
 	if (fallback->len == 0) {
 		error_set_class(error, CTRD_ERR_NOT_FOUND, "no referrers hosts");
 		return NULL;

@@ -36,6 +36,9 @@ typedef struct {
 	bool denied; // set: what failed was the authorization
 } Request;
 
+/* The hosts that have all of these REGISTRY_* bits, in order; RegistryHost*, borrowed. */
+GPtrArray *resolver_hosts_with(Resolver *r, unsigned capabilities);
+
 /* The host that answered, or answers now, for content; NULL: a foreign URL did, or nobody. */
 RegistryHost *resolver_source(Resolver *r, const char *digest);
 

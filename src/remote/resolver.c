@@ -229,7 +229,7 @@ static bool resolve_on(Resolve *c, RegistryHost *host, const char *const *parts,
 	return true;
 }
 
-static GPtrArray *hosts_with(Resolver *r, unsigned capabilities)
+GPtrArray *resolver_hosts_with(Resolver *r, unsigned capabilities)
 {
 	GPtrArray *hosts = g_ptr_array_new();
 	for (guint i = 0; i < r->hosts->len; i++)
@@ -247,7 +247,7 @@ bool resolver_resolve(Resolver *r, Cancel *cancel, Descriptor *ret, GError **err
 	if (by_digest && !digest_validate(c.digest, error))
 		return false;
 	g_autoptr(GPtrArray) hosts =
-	        hosts_with(r, by_digest ? REGISTRY_PULL : REGISTRY_PULL | REGISTRY_RESOLVE);
+	        resolver_hosts_with(r, by_digest ? REGISTRY_PULL : REGISTRY_PULL | REGISTRY_RESOLVE);
 	if (hosts->len == 0)
 		return error_set_class(error, CTRD_ERR_NOT_FOUND, "no resolve hosts");
 	/* a digest may be a blob's, but only where no host knows it as a manifest */
@@ -514,7 +514,7 @@ static bool fetch_try(Fetch *f, bool *ret_again, GError **error)
 /* Those that lied come last. */
 static GPtrArray *trusted_first(Resolver *r)
 {
-	g_autoptr(GPtrArray) all = hosts_with(r, REGISTRY_PULL);
+	g_autoptr(GPtrArray) all = resolver_hosts_with(r, REGISTRY_PULL);
 	GPtrArray *sorted = g_ptr_array_new();
 	for (int lied = 0; lied < 2; lied++)
 		for (guint i = 0; i < all->len; i++)
