@@ -241,13 +241,11 @@ bool ctr_remap_prepare(Cli *cli, const char *snapshotter, const char *key, const
                        Containerd__Services__Snapshots__V1__PrepareSnapshotResponse **ret, GError **error)
 {
 	g_auto(IdMaps) maps = {0};
-	g_autofree char *changed = NULL;
 	g_autoptr(GHashTable) labels = strmap_new();
 	if (!maps_of(cli, &maps, error))
 		return false;
 	RemapWay way = remap_way(cli, snapshotter, error);
-	if (way == REMAP_FAILED ||
-	    (way == REMAP_CHOWN && !remapped_parent(cli, snapshotter, parent, &maps, &changed, error)))
+	if (way == REMAP_FAILED)
 		return false;
 	if (way == REMAP_LABELS) {
 		g_autofree char *uids = g_strjoinv(",", cli_strings(cli, "uidmap"));
@@ -255,6 +253,17 @@ bool ctr_remap_prepare(Cli *cli, const char *snapshotter, const char *key, const
 		strmap_set(labels, LABEL_SNAPSHOT_UIDMAPPING, uids);
 		strmap_set(labels, LABEL_SNAPSHOT_GIDMAPPING, gids);
 	}
-	return ctr_snapshot_prepare(cli, snapshotter, key, way == REMAP_CHOWN ? changed : parent, labels, ret,
-	                            error);
+	for (bool again = way == REMAP_CHOWN;; again = false) {
+		g_autofree char *changed = NULL;
+		g_autoptr(GError) e = NULL;
+		if (way == REMAP_CHOWN && !remapped_parent(cli, snapshotter, parent, &maps, &changed, error))
+			return false;
+		if (ctr_snapshot_prepare(cli, snapshotter, key, str_or(changed, parent), labels, ret, &e))
+			return true;
+		/* an earlier container's may go before ours refers to it; a new one is our lease's */
+		if (!again || !g_error_matches(e, CTRD_ERROR, CTRD_ERR_NOT_FOUND)) {
+			g_propagate_error(error, g_steal_pointer(&e));
+			return false;
+		}
+	}
 }
