@@ -6,17 +6,11 @@
 #include "base/util.h"
 #include "daemon/daemon.h"
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
-
-#define CGROUP_ROOT "/sys/fs/cgroup"
-#define CPUSET_MAX ((size_t)64 * 1024)
-#define HIERARCHIES_MAX 256
 
 /* ---- directories ---- */
 
@@ -104,74 +98,18 @@ static void apply_oom_score(int64_t score)
 		log_error_take(LOG_ERROR, g_steal_pointer(&error), failed, NULL);
 }
 
-static bool join_unified(const char *path, GError **error)
-{
-	g_autofree char *procs = g_strdup_printf(CGROUP_ROOT "%s/cgroup.procs", path);
-	return write_file(procs, "0", error);
-}
-
-/* A new cpuset is empty, and takes nobody before it has its parent's processors and memory. */
-static bool fill_cpuset(const char *parent, const char *dir, GError **error)
-{
-	static const char *const names[] = {"cpuset.cpus", "cpuset.mems"};
-	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *from = path_join(parent, names[i]), *to = path_join(dir, names[i]);
-		g_autofree char *text = NULL, *own = NULL;
-		if (!path_exists(to))
-			return true; // not this hierarchy's
-		if (!file_read(from, CPUSET_MAX, &text, NULL, error) ||
-		    !file_read(to, CPUSET_MAX, &own, NULL, error))
-			return false;
-		if (*g_strstrip(own) == '\0' && !write_file(to, g_strstrip(text), error))
-			return false;
-	}
-	return true;
-}
-
-static bool join_hierarchy(const char *mount, const char *path, GError **error)
-{
-	g_auto(GStrv) parts = g_strsplit(path + 1, "/", -1);
-	g_autofree char *dir = g_strdup(mount);
-	for (char **part = parts; *part != NULL && **part != '\0'; part++) {
-		g_autofree char *parent = g_steal_pointer(&dir);
-		dir = path_join(parent, *part);
-		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-			return error_set_errno(error, errno, "mkdir %s", dir);
-		if (!fill_cpuset(parent, dir, error))
-			return false;
-	}
-	g_autofree char *procs = path_join(dir, "cgroup.procs");
-	return write_file(procs, "0", error);
-}
-
-/* As upstream: made where it is not there, in all hierarchies of version 1. */
-static bool join_legacy(const char *path, GError **error)
-{
-	g_autoptr(GPtrArray) names = dir_list(CGROUP_ROOT, HIERARCHIES_MAX, error);
-	if (names == NULL)
-		return false;
-	for (guint i = 0; i < names->len; i++) {
-		g_autofree char *mount = path_join(CGROUP_ROOT, names->pdata[i]);
-		struct statfs fs;
-		// a link is another name of one of the others
-		if (g_file_test(mount, G_FILE_TEST_IS_SYMLINK) || statfs(mount, &fs) < 0 ||
-		    fs.f_type != CGROUP_SUPER_MAGIC)
-			continue;
-		if (!join_hierarchy(mount, path, error))
-			return false;
-	}
-	return true;
-}
-
+/* cgroup v2 only: upstream's v1 support ends with it, and no distribution of ours has v1. */
 static bool join_cgroup(const char *path, GError **error)
 {
 	if (str_empty(path))
 		return true;
+	if (!path_exists("/sys/fs/cgroup/cgroup.controllers"))
+		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "cgroup %s: joining a cgroup v1",
+		                       Q(path));
 	g_autofree char *relative = g_strdup_printf("/%s", path);
 	g_autofree char *clean = path_clean(relative); // no way out by ".."
-	bool unified = path_exists(CGROUP_ROOT "/cgroup.controllers");
-	return (unified ? join_unified : join_legacy)(clean, error) ||
-	       error_prefix(error, "cgroup %s", Q(path));
+	g_autofree char *procs = g_strdup_printf("/sys/fs/cgroup%s/cgroup.procs", clean);
+	return write_file(procs, "0", error);
 }
 
 /* Each shim and client costs a descriptor; systemd's soft limit of 1024 is for select(2). */

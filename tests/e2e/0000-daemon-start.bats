@@ -70,16 +70,3 @@ teardown() { common_teardown; }
 	sleep 0.2
 	ctr version
 }
-
-@test "a daemon in a cgroup of its own, where there is version 1" {
-	[ ! -e /sys/fs/cgroup/cgroup.controllers ] || skip "cgroup v2 alone"
-	extra_config="[cgroup]
-path = \"/${dir##*/}/inner\""
-	daemon_stop
-	daemon_start
-	grep -q "^[0-9]*:memory:/${dir##*/}/inner$" "/proc/$(cat "$dir/pid")/cgroup"
-	grep -q "^[0-9]*:.*cpuset.*:/${dir##*/}/inner$" "/proc/$(cat "$dir/pid")/cgroup"
-	daemon_stop
-	rmdir /sys/fs/cgroup/*/"${dir##*/}"/inner /sys/fs/cgroup/*/"${dir##*/}" 2>/dev/null || true
-	[ -z "$(ls -d /sys/fs/cgroup/*/"${dir##*/}" 2>/dev/null)" ]
-}
