@@ -179,7 +179,6 @@ LoopTimer *loop_timer_new(Loop *loop, LoopFn fn, void *data)
 	return timer;
 }
 
-/* Rounded up: a timer never comes early. */
 static uint64_t to_ms(int64_t ns)
 {
 	return ns <= 0 ? 0 : (uint64_t)((ns - 1) / NS_PER_MS + 1);
@@ -189,7 +188,9 @@ void loop_timer_start(LoopTimer *timer, int64_t after_ns, int64_t repeat_ns)
 {
 	// the loop's idea of now is as old as the present turn
 	uv_update_time(timer->timer.loop);
-	uv_timer_start(&timer->timer, on_timer, to_ms(after_ns), to_ms(repeat_ns));
+	// and cut to the millisecond: one more, so that a timer never comes early
+	uint64_t after = after_ns > 0 ? to_ms(after_ns) + 1 : 0;
+	uv_timer_start(&timer->timer, on_timer, after, to_ms(repeat_ns));
 }
 
 void loop_timer_stop(LoopTimer *timer)
