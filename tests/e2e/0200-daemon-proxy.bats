@@ -4,19 +4,8 @@
 load lib
 
 write_config() {
-	cat >"$dir/config.toml" <<-TOML
-		version = 4
-		root = "$dir/root"
-		state = "$dir/state"
-		$top
-		[debug]
-		level = "debug"
-		[plugins."io.containerd.server.v1.grpc"]
-		address = "$dir/c.sock"
-		[plugins."io.containerd.server.v1.ttrpc"]
-		address = "$dir/c.sock.ttrpc"
-		$(cat "$dir/extra.toml" 2>/dev/null)
-	TOML
+	config_v4 "$top"
+	if [ -e "$dir/extra.toml" ]; then cat "$dir/extra.toml" >>"$dir/config.toml"; fi
 }
 
 # A process with a snapshotter "there", a content store and a differ.

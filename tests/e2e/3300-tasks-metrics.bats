@@ -4,16 +4,8 @@
 load lib
 
 write_config() {
-	cat >"$dir/config.toml" <<-TOML
-		version = 4
-		root = "$dir/root"
-		state = "$dir/state"
-		[debug]
-		level = "debug"
-		[plugins."io.containerd.server.v1.grpc"]
-		address = "$dir/c.sock"
-		[plugins."io.containerd.server.v1.ttrpc"]
-		address = "$dir/c.sock.ttrpc"
+	config_v4
+	cat >>"$dir/config.toml" <<-TOML
 		[plugins."io.containerd.server.v1.metrics"]
 		address = "127.0.0.1:$port"
 	TOML

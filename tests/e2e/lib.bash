@@ -14,6 +14,22 @@ daemon_dir=${CTRD_DAEMON_DIR:-$ours}
 runtime=${CTRD_RUNTIME:-runc}
 snapshotter=${CTRD_SNAPSHOTTER:-overlayfs}
 
+# The head of a configuration of version 4, for a write_config that goes on from there. $1: more of its top level.
+config_v4() {
+	cat >"$dir/config.toml" <<-TOML
+		version = 4
+		root = "$dir/root"
+		state = "$dir/state"
+		${1:-}
+		[debug]
+		level = "debug"
+		[plugins."io.containerd.server.v1.grpc"]
+		address = "$dir/c.sock"
+		[plugins."io.containerd.server.v1.ttrpc"]
+		address = "$dir/c.sock.ttrpc"
+	TOML
+}
+
 # Upstream's client, of Debian's package.
 peer_ctr() {
 	[ -x /usr/bin/ctr ] || skip "Debian's ctr is not installed"
@@ -32,7 +48,7 @@ daemon_start() {
 		level = "debug"
 	TOML
 	[ -z "${extra_config:-}" ] || echo "$extra_config" >>"$dir/config.toml"
-	# a test that needs another one has a function for it
+	# a test may have a function that adds more, or that begins anew with config_v4
 	if declare -F write_config >/dev/null; then write_config; fi
 	if [ -n "${shared_mounts:-}" ]; then
 		PATH=$daemon_dir:$PATH "$daemon_dir/containerd" --config "$dir/config.toml" >>"$dir/log" 2>&1 3>&- &
