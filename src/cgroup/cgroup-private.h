@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* Between cgroup.c, which knows where the files are, and the files that read metrics. */
+/* Between cgroup.c, which knows where the files are, and its neighbours. */
 
 #include "base/arena.h"
 #include "cgroup/cgroup.h"
+
+#define CG_MOUNT "/sys/fs/cgroup"
 
 typedef enum {
 	CG_CPU,
@@ -25,6 +27,8 @@ struct Cgroup {
 
 /* Reads a file of the group, at most 64 KiB; "" where it cannot be read (false). In the arena. */
 bool cg_read(const char *dir, const char *name, Arena *arena, char **ret);
+/* Into a file that is there. */
+bool cg_write(const char *dir, const char *name, const char *text, GError **error);
 /* One number; "max" gives what is asked for. Missing or garbage: 0 and false. */
 bool cg_read_u64(const char *dir, const char *name, uint64_t max, uint64_t *ret);
 /* Negative numbers are 0, as Go's library reads them. */
@@ -47,3 +51,6 @@ void cgroup1_stat(const Cgroup *cgroup, Arena *arena, uint8_t **ret_data, size_t
 bool cgroup2_stat(const Cgroup *cgroup, Arena *arena, uint8_t **ret_data, size_t *ret_len, GError **error);
 /* The packed message, in the arena. */
 uint8_t *cg_pack(const void *message, Arena *arena, size_t *ret_len);
+
+/* cgroup_enter on version 1, with the directories of the hierarchies (char*). */
+bool cg_enter_hierarchies(const GPtrArray *hierarchies, const char *path, GError **error);

@@ -6,25 +6,15 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "cgroup/cgroup.h"
-#include <fcntl.h>
+#include "cgroup/cgroup-private.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#define MOUNT "/sys/fs/cgroup"
 #define CONFIG_MAX (16 * 1024 * 1024)
 #define TRIES 50
 #define PAUSE_US (10 * 1000)
 #define DEPTH_MAX 16
-
-static void write_to(const char *dir, const char *name, const char *text)
-{
-	g_autofree char *path = path_join(dir, name);
-	autofd fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0)
-		fd_write_all(fd, text, strlen(text), NULL);
-}
 
 static void kill_all(const char *dir)
 {
@@ -35,8 +25,8 @@ static void kill_all(const char *dir)
 			kill(pid, SIGKILL);
 	if (f != NULL)
 		fclose(f);
-	write_to(dir, "freezer.state", "THAWED");
-	write_to(dir, "cgroup.freeze", "0");
+	cg_write(dir, "freezer.state", "THAWED", NULL);
+	cg_write(dir, "cgroup.freeze", "0", NULL);
 }
 
 /* Children first. False: something is in it still. */
@@ -88,13 +78,13 @@ void cgroup_remove_left(const char *bundle, const char *id)
 		return;
 	g_autofree char *clean = path_clean(path);
 	if (cgroup_is_unified()) {
-		g_autofree char *dir = g_strconcat(MOUNT, clean, NULL);
+		g_autofree char *dir = g_strconcat(CG_MOUNT, clean, NULL);
 		remove_with_patience(dir);
 		return;
 	}
-	g_autoptr(GPtrArray) hierarchies = dir_list(MOUNT, 0, NULL);
+	g_autoptr(GPtrArray) hierarchies = dir_list(CG_MOUNT, 0, NULL);
 	for (guint i = 0; hierarchies != NULL && i < hierarchies->len; i++) {
-		g_autofree char *dir = g_strconcat(MOUNT "/", hierarchies->pdata[i], clean, NULL);
+		g_autofree char *dir = g_strconcat(CG_MOUNT "/", hierarchies->pdata[i], clean, NULL);
 		remove_with_patience(dir);
 	}
 }

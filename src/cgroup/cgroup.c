@@ -16,16 +16,15 @@
 #include <sys/vfs.h>
 #include <uv.h>
 
-#define MOUNT "/sys/fs/cgroup"
 #define READ_MAX (64 * 1024)
 
 bool cgroup_is_unified(void)
 {
 	struct statfs st;
-	return statfs(MOUNT, &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC;
+	return statfs(CG_MOUNT, &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC;
 }
 
-/* ---- reading ---- */
+/* ---- reading and writing ---- */
 
 bool cg_read(const char *dir, const char *name, Arena *arena, char **ret)
 {
@@ -37,6 +36,15 @@ bool cg_read(const char *dir, const char *name, Arena *arena, char **ret)
 		return false;
 	*ret = arena_memdup(arena, text, len + 1);
 	return true;
+}
+
+bool cg_write(const char *dir, const char *name, const char *text, GError **error)
+{
+	g_autofree char *path = path_join(dir, name);
+	autofd fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set_errno(error, errno, "open %s", path);
+	return fd_write_all(fd, text, strlen(text), error) || error_prefix(error, "write %s", path);
 }
 
 bool cg_parse_u64(const char *s, uint64_t *ret)
@@ -238,7 +246,7 @@ static bool load_v2(Cgroup *cgroup, char *const *lines, GError **error)
 	g_autofree char *path = proc_cgroup_path(lines, NULL);
 	if (path == NULL)
 		return error_set(error, CTRD_ERR_UNKNOWN, "cgroup path not found");
-	cgroup->path = g_strconcat(MOUNT, path, NULL);
+	cgroup->path = g_strconcat(CG_MOUNT, path, NULL);
 	return true;
 }
 
@@ -286,15 +294,6 @@ void cgroup_free(Cgroup *cgroup)
 	g_free(cgroup);
 }
 
-static bool write_file(const char *dir, const char *name, const char *text, GError **error)
-{
-	g_autofree char *path = path_join(dir, name);
-	autofd fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set_errno(error, errno, "open %s", path);
-	return fd_write_all(fd, text, strlen(text), error) || error_prefix(error, "write %s", path);
-}
-
 void cgroup_thaw(pid_t pid)
 {
 	g_autofree char *proc = g_strdup_printf("/proc/%d/cgroup", pid);
@@ -305,8 +304,8 @@ void cgroup_thaw(pid_t pid)
 	if (path == NULL)
 		return;
 	if (cgroup_is_unified()) {
-		g_autofree char *dir = g_strconcat(MOUNT, path, NULL);
-		write_file(dir, "cgroup.freeze", "0", NULL);
+		g_autofree char *dir = g_strconcat(CG_MOUNT, path, NULL);
+		cg_write(dir, "cgroup.freeze", "0", NULL);
 		return;
 	}
 	g_auto(GStrv) mountinfo = read_lines("/proc/self/mountinfo", NULL);
@@ -315,14 +314,14 @@ void cgroup_thaw(pid_t pid)
 	if (root == NULL)
 		return;
 	g_autofree char *dir = g_strconcat(mount, "/freezer", below(root, path), NULL);
-	write_file(dir, "freezer.state", "THAWED", NULL);
+	cg_write(dir, "freezer.state", "THAWED", NULL);
 }
 
 void cgroup_enable_controllers(const Cgroup *cgroup)
 {
 	if (!cgroup->unified)
 		return;
-	g_autofree char *path = path_join(MOUNT, "cgroup.controllers");
+	g_autofree char *path = path_join(CG_MOUNT, "cgroup.controllers");
 	g_autofree char *text = NULL;
 	size_t len;
 	if (!file_read(path, READ_MAX, &text, &len, NULL))
@@ -333,35 +332,12 @@ void cgroup_enable_controllers(const Cgroup *cgroup)
 		g_string_append_printf(all, "%s+%s", all->len > 0 ? " " : "", *n);
 	// The groups above the container's: what is refused (EBUSY, a rootless user's EPERM) leaves things as
 	// they are.
-	for (const char *end = cgroup->path + strlen(MOUNT); end != NULL; end = strchr(end + 1, '/')) {
+	for (const char *end = cgroup->path + strlen(CG_MOUNT); end != NULL; end = strchr(end + 1, '/')) {
 		g_autofree char *dir = g_strndup(cgroup->path, (size_t)(end - cgroup->path));
-		write_file(dir, "cgroup.subtree_control", all->str, NULL);
+		cg_write(dir, "cgroup.subtree_control", all->str, NULL);
 		if (*end == '\0')
 			break;
 	}
-}
-
-bool cgroup_join(const char *path, pid_t pid, GError **error)
-{
-	g_autofree char *text = g_strdup_printf("%d", pid);
-	if (cgroup_is_unified()) {
-		g_autofree char *dir = g_strconcat(MOUNT "/", path, NULL);
-		return write_file(dir, "cgroup.procs", text, error);
-	}
-	g_autoptr(GPtrArray) names = dir_list(MOUNT, 64, error);
-	if (names == NULL)
-		return false;
-	bool any = false;
-	for (guint i = 0; i < names->len; i++) {
-		g_autofree char *dir = g_strconcat(MOUNT "/", names->pdata[i], "/", path, NULL);
-		struct statfs st;
-		if (statfs(dir, &st) < 0 || st.f_type != CGROUP_SUPER_MAGIC)
-			continue;
-		if (!write_file(dir, "cgroup.procs", text, error))
-			return false;
-		any = true;
-	}
-	return any || error_set(error, CTRD_ERR_UNKNOWN, "cgroup deleted");
 }
 
 /* ---- out of memory ---- */
@@ -429,7 +405,7 @@ static int open_v1(const char *dir, GError **error)
 		return -1;
 	}
 	g_autofree char *text = g_strdup_printf("%d %d", fd, control);
-	if (!write_file(dir, "cgroup.event_control", text, error))
+	if (!cg_write(dir, "cgroup.event_control", text, error))
 		return -1;
 	return fd_steal(&fd);
 }

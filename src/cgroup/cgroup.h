@@ -3,8 +3,8 @@
 
 /*
  * A container's cgroup: its metrics (io.containerd.cgroups.v1.Metrics or v2.Metrics, filled as the Go library
- * github.com/containerd/cgroups/v3 fills them) and its out-of-memory notifications. Nothing is created or
- * deleted here, that is the runtime's. For the shim, which runs all of it on its loop, and for the daemon,
+ * github.com/containerd/cgroups/v3 fills them) and its out-of-memory notifications. No container's group is
+ * created here, that is the runtime's. For the shim, which runs all of it on its loop, and for the daemon,
  * which reads metrics without asking a shim: reading is thread-safe, the notifications are for the loop's
  * thread.
  */
@@ -49,6 +49,9 @@ bool cgroup_stat(const Cgroup *cgroup, Arena *arena, const char **ret_type, uint
 
 /* Puts a process into a group named by its path below each hierarchy (option shim_cgroup). */
 bool cgroup_join(const char *path, pid_t pid, GError **error);
+/* The same for this process ([cgroup] path of the daemon). On cgroup v1 a group that is in no hierarchy is
+ * made in all of them; after a failure what was made is gone. */
+bool cgroup_enter(const char *path, GError **error);
 
 /* fn(data) each time that processes were killed for want of memory. */
 typedef struct OomWatch OomWatch;

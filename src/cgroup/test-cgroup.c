@@ -142,6 +142,107 @@ static void test_path_is_ours(void)
 	g_assert_false(cgroup_path_is_ours("/default/c1", ""));
 }
 
+/* ---- entering a group: a fake tree, whose new groups have no files and thus take nobody ---- */
+
+typedef struct {
+	char *dir;
+	GPtrArray *hierarchies;
+} Tree;
+
+static void tree_setup(Tree *t, const void *data)
+{
+	t->dir = g_dir_make_tmp("cgroup-XXXXXX", NULL);
+	t->hierarchies = g_ptr_array_new_with_free_func(g_free);
+	g_ptr_array_add(t->hierarchies, path_join(t->dir, "cpuset"));
+	g_ptr_array_add(t->hierarchies, path_join(t->dir, "memory"));
+	for (guint i = 0; i < t->hierarchies->len; i++)
+		g_assert_true(dir_make_all(t->hierarchies->pdata[i], 0700, NULL));
+	put(t->hierarchies->pdata[0], "cpuset.cpus", "0-3\n");
+	put(t->hierarchies->pdata[0], "cpuset.mems", "0\n");
+}
+
+static void tree_teardown(Tree *t, const void *data)
+{
+	g_ptr_array_unref(t->hierarchies);
+	g_assert_true(tree_remove(t->dir, NULL));
+	g_free(t->dir);
+}
+
+/* A group that is there before the test. */
+static void add_group(const Tree *t, const char *path)
+{
+	g_autofree char *dir = path_join(t->dir, path);
+	g_assert_true(dir_make_all(dir, 0700, NULL));
+	put(dir, "cgroup.procs", "");
+}
+
+static void assert_text(const Tree *t, const char *path, const char *expected)
+{
+	g_autofree char *file = path_join(t->dir, path);
+	g_autofree char *text = NULL;
+	g_assert_true(file_read(file, 4096, &text, NULL, NULL));
+	g_assert_cmpstr(text, ==, expected);
+}
+
+static void assert_missing(const Tree *t, const char *path)
+{
+	g_autofree char *file = path_join(t->dir, path);
+	g_assert_false(path_exists(file));
+}
+
+static void assert_refused(const Tree *t, const char *path, const char *expected)
+{
+	g_autoptr(GError) error = NULL;
+	g_assert_false(cg_enter_hierarchies(t->hierarchies, path, &error));
+	g_autoptr(GString) text = g_string_new(error->message);
+	g_string_replace(text, t->dir, "TREE", 0);
+	g_assert_cmpstr(text->str, ==, expected);
+}
+
+/* As upstream: joined where it is, and made nowhere. */
+static void test_enter_existing(Tree *t, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	add_group(t, "memory/a/b");
+	g_assert_true(cg_enter_hierarchies(t->hierarchies, "/a/b", &error));
+	assert_text(t, "memory/a/b/cgroup.procs", "0");
+	assert_missing(t, "cpuset/a");
+}
+
+static void test_enter_cannot_make(Tree *t, const void *data)
+{
+	put(t->hierarchies->pdata[1], "a", "a file"); // a directory is made in the first, none here
+	assert_refused(t, "/a/b", "mkdir TREE/memory/a/b: not a directory");
+	assert_missing(t, "cpuset/a");
+	assert_text(t, "memory/a", "a file");
+}
+
+static void test_enter_cannot_join(Tree *t, const void *data)
+{
+	add_group(t, "memory/a");
+	assert_refused(t, "/a/b/c", "open TREE/cpuset/a/b/c/cgroup.procs: no such file or directory");
+	assert_missing(t, "cpuset/a");
+	assert_missing(t, "memory/a/b");
+}
+
+/* An empty cpuset on the way takes nobody. */
+static void test_enter_fills_cpuset(Tree *t, const void *data)
+{
+	g_autofree char *group = path_join(t->hierarchies->pdata[0], "a");
+	add_group(t, "cpuset/a");
+	put(group, "cpuset.cpus", "\n");
+	put(group, "cpuset.mems", "1\n");
+	assert_refused(t, "/a/b", "open TREE/cpuset/a/b/cgroup.procs: no such file or directory");
+	assert_text(t, "cpuset/a/cpuset.cpus", "0-3");
+	assert_text(t, "cpuset/a/cpuset.mems", "1\n");
+}
+
+static void test_enter_without_hierarchies(Tree *t, const void *data)
+{
+	g_ptr_array_set_size(t->hierarchies, 0);
+	assert_refused(t, "/a", "cgroups: cgroup mountpoint does not exist");
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -149,5 +250,11 @@ int main(int argc, char **argv)
 	g_test_add_func("/cgroup/v2", test_v2);
 	g_test_add_func("/cgroup/v1", test_v1);
 	g_test_add_func("/cgroup/gone", test_gone);
+#define ADD(name, fn) g_test_add("/cgroup/enter-" name, Tree, NULL, tree_setup, fn, tree_teardown)
+	ADD("existing", test_enter_existing);
+	ADD("cannot-make", test_enter_cannot_make);
+	ADD("cannot-join", test_enter_cannot_join);
+	ADD("fills-cpuset", test_enter_fills_cpuset);
+	ADD("without-hierarchies", test_enter_without_hierarchies);
 	return g_test_run();
 }

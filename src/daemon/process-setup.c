@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/util.h"
+#include "cgroup/cgroup.h"
 #include "daemon/daemon.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -98,18 +99,13 @@ static void apply_oom_score(int64_t score)
 		log_error_take(LOG_ERROR, g_steal_pointer(&error), failed, NULL);
 }
 
-/* cgroup v2 only: upstream's v1 support ends with it, and no distribution of ours has v1. */
 static bool join_cgroup(const char *path, GError **error)
 {
 	if (str_empty(path))
 		return true;
-	if (!path_exists("/sys/fs/cgroup/cgroup.controllers"))
-		return error_set_class(error, CTRD_ERR_NOT_IMPLEMENTED, "cgroup %s: joining a cgroup v1",
-		                       Q(path));
 	g_autofree char *relative = g_strdup_printf("/%s", path);
 	g_autofree char *clean = path_clean(relative); // no way out by ".."
-	g_autofree char *procs = g_strdup_printf("/sys/fs/cgroup%s/cgroup.procs", clean);
-	return write_file(procs, "0", error);
+	return cgroup_enter(clean, error) || error_prefix(error, "cgroup %s", Q(path));
 }
 
 /* Each shim and client costs a descriptor; systemd's soft limit of 1024 is for select(2). */

@@ -2,8 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # bats file_tags=once
 load lib
-setup() { common_setup; }
-teardown() { common_teardown; }
+setup() {
+	common_setup
+	group=/$CONTAINERD_NAMESPACE
+}
+teardown() {
+	common_teardown
+	find /sys/fs/cgroup -depth -type d -path "*$group*" -exec rmdir {} \;
+}
 
 @test "version, plugins and info" {
 	run ctr version
@@ -69,4 +75,41 @@ teardown() { common_teardown; }
 	kill -HUP "$(cat "$dir/pid")"
 	sleep 0.2
 	ctr version
+}
+
+# Version 1, also of a hybrid tree.
+has_v1() { grep -q '^[1-9]' /proc/self/cgroup; }
+
+@test "a daemon in a cgroup of its own, which is made in all hierarchies of version 1" {
+	has_v1 || mkdir -p "/sys/fs/cgroup$group/inner"
+	extra_config="[cgroup]
+path = \"${group#/}/inner\""
+	daemon_stop
+	daemon_start
+	has_v1 && which='^[1-9]' || which='^0::'
+	run grep "$which" "/proc/$daemon/cgroup"
+	[ "$status" -eq 0 ]
+	for line in "${lines[@]}"; do [[ $line == *":$group/inner" ]]; done
+}
+
+# The daemon is refused a group, with $output; $1: what a shell does before.
+refused_group() {
+	daemon_stop
+	printf '[cgroup]\npath = "%s/inner"\n' "$group" >>"$dir/config.toml"
+	run timeout 20 unshare -m --propagation private sh -c "$1 "'exec "$@"' sh "$daemon_dir/containerd" --config "$dir/config.toml"
+	[ "$status" -eq 1 ]
+	[ -z "$(find /sys/fs/cgroup -type d -path "*$group*")" ]
+}
+
+@test "a cgroup that cannot be made in one hierarchy is left in none" {
+	has_v1 || skip "no cgroup v1"
+	last=$(awk '$3 == "cgroup" {print $2}' /proc/mounts | sort | tail -1)
+	refused_group "mount -o remount,bind,ro '$last';"
+	[[ $output == *"containerd: cgroup \"$group/inner\": mkdir $last$group: read-only file system"* ]]
+}
+
+@test "a cgroup that takes no real-time daemon is left, and goes" {
+	[ -e /sys/fs/cgroup/cpu/cpu.rt_runtime_us ] || skip "no cgroup v1 with budgets for real-time processes"
+	refused_group 'set -- chrt -f 1 "$@";'
+	[[ $output == *"containerd: cgroup \"$group/inner\": write /sys/fs/cgroup/cpu$group/inner/cgroup.procs: "* ]]
 }
