@@ -28,6 +28,38 @@ static void test_quote(void)
 	check_quote("\xee\x80\x80", "\"\\ue000\""); // private use
 }
 
+static bool printable(gunichar r)
+{
+	switch (g_unichar_type(r)) {
+	case G_UNICODE_CONTROL:
+	case G_UNICODE_FORMAT:
+	case G_UNICODE_PRIVATE_USE:
+	case G_UNICODE_SURROGATE:
+	case G_UNICODE_LINE_SEPARATOR:
+	case G_UNICODE_PARAGRAPH_SEPARATOR:
+		return false;
+	case G_UNICODE_SPACE_SEPARATOR:
+		return r == ' ';
+	default:
+		return true;
+	}
+}
+
+/* The short table of error.c says the same of each assigned code point as GLib's long ones. */
+static void test_quote_all(void)
+{
+	for (gunichar r = 1; r <= 0x10ffff; r++) {
+		if (!g_unichar_validate(r) || g_unichar_type(r) == G_UNICODE_UNASSIGNED || r == '"' ||
+		    r == '\\')
+			continue;
+		char text[8] = {0};
+		g_unichar_to_utf8(r, text);
+		bool as_it_is = Q(text)[1] != '\\';
+		if (as_it_is != printable(r))
+			g_error("U+%04X is %s", r, as_it_is ? "not escaped" : "escaped");
+	}
+}
+
 static void test_quote_cut(void)
 {
 	g_autofree char *longest = g_strnfill(1000, 'x');
@@ -123,6 +155,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/error/quote", test_quote);
+	g_test_add_func("/error/quote-all", test_quote_all);
 	g_test_add_func("/error/quote-cut", test_quote_cut);
 	g_test_add_func("/error/errno", test_errno);
 	g_test_add_func("/error/set", test_set);
