@@ -19,7 +19,7 @@ static RpcClient *dial(PluginInit *init)
 	return rpc_client_new(plugin_loop(init), RPC_PROTO_GRPC, plugin_proxy_address(init));
 }
 
-/* The metadata plugin takes it, and gives its names our namespaces; the same holds for content. */
+/* The metadata plugin takes it, and gives its names our namespaces. */
 static bool snapshot_init(PluginInit *init, void **ret_instance, GError **error)
 {
 	RpcClient *client = dial(init);
@@ -37,6 +37,11 @@ static bool content_init(PluginInit *init, void **ret_instance, GError **error)
 	*ret_instance = content_proxy_new(client);
 	rpc_client_unref(client);
 	return true;
+}
+
+static void content_close(void *instance)
+{
+	content_store_free(instance);
 }
 
 static bool sandbox_init(PluginInit *init, void **ret_instance, GError **error)
@@ -71,7 +76,7 @@ static void diff_close(void *instance)
 
 const PluginProxyKind daemon_proxy_kinds[] = {
         {PLUGIN_SNAPSHOT, "snapshot", snapshot_init, NULL},
-        {PLUGIN_CONTENT, "content", content_init, NULL}, // the metadata plugin takes it
+        {PLUGIN_CONTENT, "content", content_init, content_close},
         {PLUGIN_SANDBOX_CONTROLLER, "sandbox", sandbox_init, sandbox_close},
         {PLUGIN_DIFF, "diff", diff_init, diff_close},
 };

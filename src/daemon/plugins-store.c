@@ -16,8 +16,13 @@ static bool content_init(PluginInit *init, void **ret, GError **error)
 	return (*ret = content_local_new(plugin_root_dir(init), error)) != NULL;
 }
 
-const PluginRegistration plugin_content = {PLUGIN_CONTENT, "content", NULL, content_init,
-                                           NULL,           NULL,      NULL, NULL};
+static void content_close(void *instance)
+{
+	content_store_free(instance);
+}
+
+const PluginRegistration plugin_content = {PLUGIN_CONTENT, "content",     NULL, content_init,
+                                           NULL,           content_close, NULL, NULL};
 
 /* ---- snapshotters: the instance is a driver, which the metadata plugin takes ---- */
 

@@ -11,7 +11,7 @@
 
 typedef struct {
 	TestEnv *env;
-	ContentStore *store;
+	ContentStore *backend, *store;
 	Loop *server_loop, *client_loop;
 	Pool *pool;
 	RpcServer *server;
@@ -28,8 +28,9 @@ static Peer *peer_new(RpcProto proto, const char *dir)
 	Peer *p = g_new0(Peer, 1);
 	p->env = test_env_new(NULL);
 	g_autofree char *root = g_build_filename(p->env->dir, "content", NULL);
-	p->store = content_meta_new(p->env->db, content_local_new(root, &error));
+	p->backend = content_local_new(root, &error);
 	g_assert_no_error(error);
+	p->store = content_meta_new(p->env->db, p->backend);
 	p->server_loop = loop_start("server");
 	p->client_loop = loop_start("client");
 	p->pool = pool_new("worker", 32, 64, NS_PER_SEC);
@@ -85,6 +86,7 @@ static void peer_free(Peer *p)
 	loop_stop_join(p->server_loop);
 	pool_free(p->pool);
 	content_store_free(p->store);
+	content_store_free(p->backend);
 	test_env_free(p->env);
 	g_ptr_array_unref(p->namespaces);
 	cond_destroy(&p->cond);

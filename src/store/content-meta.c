@@ -766,9 +766,7 @@ static ContentWriter *ns_writer(ContentStore *self, const Ctx *ctx, const char *
 
 static void ns_free(ContentStore *self)
 {
-	MetaStore *s = meta_store(self);
-	content_store_free(s->backend);
-	g_free(s);
+	g_free(meta_store(self));
 }
 
 ContentStore *content_meta_new(MetaDb *db, ContentStore *backend)

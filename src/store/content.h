@@ -157,5 +157,5 @@ ContentWriter *content_open_writer(ContentStore *s, const Ctx *ctx, const char *
  * supported on immutable content store: failed precondition`, labels of a commit are left out, as upstream
  * without a label store. Opening it takes away what a crash left of ingests that can not be resumed. */
 ContentStore *content_local_new(const char *root, GError **error);
-/* Namespaced view of backend, which it takes. Needs ctx->ns in every call. Emits events. */
+/* Namespaced view of backend, which it borrows. Needs ctx->ns in every call. Emits events. */
 ContentStore *content_meta_new(MetaDb *db, ContentStore *backend);

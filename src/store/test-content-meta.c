@@ -11,6 +11,7 @@
 
 typedef struct {
 	MetaDb *db;
+	ContentStore *backend;
 	GPtrArray *namespaces;
 } State;
 
@@ -24,9 +25,9 @@ static ContentStore *open_with(const char *dir, void **ret_state, bool isolated)
 	g_assert_no_error(error);
 	state->namespaces = g_ptr_array_new_with_free_func(g_free);
 	*ret_state = state;
-	ContentStore *local = content_local_new(root, &error);
+	state->backend = content_local_new(root, &error);
 	g_assert_no_error(error);
-	return content_meta_new(state->db, local);
+	return content_meta_new(state->db, state->backend);
 }
 
 static ContentStore *open_shared(const char *dir, void **ret_state)
@@ -55,6 +56,7 @@ static void close_store(ContentStore *s, void *data)
 {
 	State *state = data;
 	content_store_free(s);
+	content_store_free(state->backend);
 	meta_close(state->db);
 	g_ptr_array_unref(state->namespaces);
 	g_free(state);
@@ -86,6 +88,7 @@ static Fixture fixture_new(const MetaOptions *options)
 static void fixture_free(Fixture *f)
 {
 	content_store_free(f->store);
+	content_store_free(f->backend);
 	test_env_free(f->env);
 }
 

@@ -50,6 +50,7 @@ static void fixture_close(Fixture *f)
 {
 	gc_free(f->gc);
 	content_store_free(f->content);
+	content_store_free(f->backend);
 	g_hash_table_unref(f->snapshotters);
 	snapshotter_free(f->native);
 	meta_close(g_steal_pointer(&f->env->db));

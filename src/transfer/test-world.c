@@ -109,8 +109,9 @@ World *world_new(void)
 	                *overlay = sub(w, "overlayfs"), *native = sub(w, "native");
 	w->db = meta_open(db, &(MetaOptions){.no_sync = true}, &error);
 	g_assert_no_error(error);
-	w->content = content_meta_new(w->db, content_local_new(content, &error));
+	w->backend = content_local_new(content, &error);
 	g_assert_no_error(error);
+	w->content = content_meta_new(w->db, w->backend);
 	SnapshotDriver *d = snapshot_native_new(native, &error);
 	g_assert_no_error(error);
 	w->native = snapshotter_local_new(w->db, "native", d, &error);
@@ -143,6 +144,7 @@ void world_free(World *w)
 		snapshotter_free(w->overlayfs);
 	snapshotter_free(w->native);
 	content_store_free(w->content);
+	content_store_free(w->backend);
 	meta_close(w->db);
 	test_server_free(w->server);
 	g_hash_table_unref(w->blobs);

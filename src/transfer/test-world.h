@@ -27,7 +27,7 @@ struct World {
 	_Atomic(BlobHook) hook;
 
 	MetaDb *db;
-	ContentStore *content;
+	ContentStore *backend, *content;
 	Snapshotter *overlayfs, *native;
 	Differ *differ;
 	GPtrArray *platforms; // of UnpackPlatform*
