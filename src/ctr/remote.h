@@ -4,7 +4,7 @@
 /*
  * Registries that ctr itself speaks with: `content fetch-object`, `fetch-blob`, `push-object` (upstream
  * cmd/ctr/commands/resolver.go). All else goes through the daemon. libcurl is loaded when the first resolver
- * is made (curl-lazy.c), so that other commands do not pay for it.
+ * is made (lazy.c), so that other commands do not pay for it.
  */
 
 #include "ctr/ctr.h"
@@ -24,5 +24,5 @@ bool ctr_registry_open(Cli *cli, const char *ref, CtrRegistry *ret, GError **err
 void ctr_registry_clear(CtrRegistry *r);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtrRegistry, ctr_registry_clear)
 
-/* curl-lazy.c. Loads libcurl; NOT_FOUND with what the loader says. */
+/* lazy.c. Loads libcurl; NOT_FOUND with what the loader says. */
 bool ctr_curl_load(GError **error);
