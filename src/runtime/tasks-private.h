@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The table of shims, between tasks.c, which runs tasks in them, and sandbox-shim-client.c, which runs
- * sandboxes: upstream's ShimManager (core/runtime/v2/shim_manager.go). One name in a namespace is one shim,
- * whichever it serves.
+ * The table of shims (tasks-table.c), between tasks.c, which runs tasks in them, and sandbox-shim-client.c,
+ * which runs sandboxes: upstream's ShimManager (core/runtime/v2/shim_manager.go). One name in a namespace is
+ * one shim, whichever it serves.
  */
 
 #include "loop/lock.h"
@@ -61,12 +61,15 @@ Entry *entry_ref(Entry *e);
 void entry_unref(Entry *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Entry, entry_unref)
 
+/* ---- tasks-table.c ---- */
+
 /* Runs on a worker; tasks_free waits for it. False: there is none. */
 bool tasks_submit(Tasks *t, PoolFn fn, void *data);
 void tasks_job_done(Tasks *t);
-/* What tasks_note_exit has written into the bundle. */
-void entry_load_exit(Entry *e, const Bundle *bundle);
+bool tasks_is_closing(Tasks *t);
 
+/* The key of the table; owned by the caller. */
+char *entry_key(const char *ns, const char *id);
 /* Takes the name; NULL where it is taken. state_dir: what the bundle lies in. */
 Entry *entry_reserve(Tasks *t, const char *ns, const char *id, const char *state_dir, EntryState state);
 /* Gives the name back. True for the one who did it, who then tells the world where that is due. */
@@ -79,13 +82,32 @@ Bundle *entry_bundle(const Entry *e);
 /* Connects the entry to its shim. */
 bool entry_connect(Entry *e, const ShimAddress *address, GError **error);
 void entry_ready(Entry *e);
+typedef enum { SHIM_ANSWERS, SHIM_MUTE, SHIM_CLOSED } ShimHealth;
+/* Whether the shim says anything at all within its deadline, be it that it knows no such method. */
+ShimHealth entry_health(Entry *e);
 /* The READY entry of a name, after waiting for one that is loading; NULL: none. */
 Entry *entry_find(Tasks *t, const Ctx *ctx, const char *id);
 
-/* Which shim made the bundle: what was saved there, or the runtime of the container; owned by the caller. */
-char *entry_saved_binary(const Entry *e, const Bundle *bundle, GError **error);
+/* While a sandbox is shut down the exits of its tasks are told by the shim; false: it could not be shut down.
+ */
+void tasks_sandbox_ends(Tasks *t, const char *ns, const char *sandbox_id, bool ends);
+
+/* ---- tasks.c ---- */
+
+/* Shutdown (but of a sandbox's shim, which has its controller), close, delete the bundle. Nothing here can
+ * fail the caller: what is left is in the log and found at the next start. */
+void entry_end(Entry *e, const Ctx *ctx);
+ShimBinaryConfig tasks_binary_config(const Tasks *t);
+
+/* ---- tasks-load.c ---- */
+
+/* Finds the shims of an earlier daemon whose bundles lie in state; see tasks_load. */
+void tasks_load_dir(Tasks *t, const char *root, const char *state, bool sandboxes);
 
 /* ---- tasks-cleanup.c: what is left of shims that are gone or cannot be talked to. These block. ---- */
+
+/* Which shim made the bundle: what was saved there, or the runtime of the container; owned by the caller. */
+char *entry_saved_binary(const Entry *e, const Bundle *bundle, GError **error);
 
 /* Ends the shim's process where it is still there (mute, or half dead), runs the binary's `delete` and
  * deletes the bundle; tries again what fails. False: the bundle stays, for the next create and the next
@@ -96,10 +118,3 @@ bool entry_cleanup(Entry *e, const Bundle *bundle, TaskExit *ret);
 bool entry_cleanup_dead(Entry *e, TaskExit *ret);
 /* A bundle that is there without an entry, before the name is used again. */
 void entry_cleanup_leftover(Entry *e);
-
-/* While a sandbox is shut down the exits of its tasks are told by the shim; false: it could not be shut down.
- */
-void tasks_sandbox_ends(Tasks *t, const char *ns, const char *sandbox_id, bool ends);
-ShimBinaryConfig tasks_binary_config(const Tasks *t);
-/* Finds the shims of an earlier daemon whose bundles lie in state; see tasks_load. */
-void tasks_load_dir(Tasks *t, const char *root, const char *state, bool sandboxes);

@@ -2,6 +2,7 @@
 /*
  * containerd.services.tasks.v1; upstream plugins/services/tasks. Everything that only asks the shim is passed
  * on asynchronously and holds no thread; Create and Delete are several steps and run on a worker.
+ * Who asks all shims at once is in tasks-all.c.
  */
 #include "runtime/tasks.h"
 #include "api/message.h"
@@ -10,36 +11,20 @@
 #include "base/fs.h"
 #include "base/inflight.h"
 #include "base/log.h"
-#include "events/task.pb-c.h"
-#include "oci/filters.h"
 #include "oci/media-types.h"
 #include "runtime/checkpoint.h"
-#include "services/cgroup-metrics.h"
 #include "services/convert.h"
-#include "services/event-pack.h"
 #include "services/services.h"
+#include "services/tasks-private.h"
 #include "services/tasks/v1/tasks.pb-c.h"
 #include "store/containers.h"
-#include "types/metrics.pb-c.h"
 #include "types/runc/options/oci.pb-c.h"
-#include "types/task/task.pb-c.h"
 #include <signal.h>
-
-typedef Containerd__V1__Types__Process PbProcess;
-typedef Containerd__Task__V3__StateResponse StateResponse;
-
-typedef struct {
-	MetaDb *db;
-	ContentStore *content;
-	Tasks *tasks;
-	_Atomic int64_t state_timeout_ns; // io.containerd.timeout.task.state
-	_Atomic int64_t stats_timeout_ns; // io.containerd.timeout.metrics.shimstats
-} Impl;
 
 /* The shim of a container's task; the container must exist, as upstream. */
 static Shim *find(RpcCall *call, const char *id, Ctx *ret_ctx, GError **error)
 {
-	Impl *impl = rpc_call_impl(call);
+	TasksImpl *impl = rpc_call_impl(call);
 	if (!call_ctx(call, ret_ctx, error))
 		return NULL;
 	g_autoptr(Container) c = containers_get(impl->db, ret_ctx, id, error);
@@ -125,7 +110,7 @@ static bool tasks_kill(RpcCall *call, const void *request, void *response, GErro
 	Shim *shim = find(call, in->container_id, &ctx, error);
 	if (shim == NULL)
 		return false;
-	Impl *impl = rpc_call_impl(call);
+	TasksImpl *impl = rpc_call_impl(call);
 	if (in->signal == SIGKILL && str_empty(in->exec_id) &&
 	    tasks_end_if_mute(impl->tasks, &ctx, in->container_id)) {
 		shim_unref(shim);
@@ -305,7 +290,7 @@ static bool tasks_delete_process(RpcCall *call, const void *request, void *respo
 
 /* ---- state ---- */
 
-static void process_out(PbProcess *out, const StateResponse *in)
+void task_process_out(PbProcess *out, const StateResponse *in)
 {
 	api_init(&containerd__v1__types__process__descriptor, out);
 	/* the id is the exec's where it is one; container_id stays empty, as upstream's answer */
@@ -325,7 +310,7 @@ static void answer_get(RpcCall *call, const void *response)
 	PbProcess process;
 	Containerd__Services__Tasks__V1__GetResponse out =
 	        CONTAINERD__SERVICES__TASKS__V1__GET_RESPONSE__INIT;
-	process_out(&process, response);
+	task_process_out(&process, response);
 	if (process.exited_at == NULL)
 		process.exited_at = pb_time_out(rpc_call_arena(call), 0);
 	out.process = &process;
@@ -335,7 +320,7 @@ static void answer_get(RpcCall *call, const void *response)
 static bool tasks_get_(RpcCall *call, const void *request, void *response, GError **error)
 {
 	const Containerd__Services__Tasks__V1__GetRequest *in = request;
-	Impl *impl = rpc_call_impl(call);
+	TasksImpl *impl = rpc_call_impl(call);
 	Ctx ctx;
 	Shim *shim = find(call, in->container_id, &ctx, error);
 	if (shim == NULL)
@@ -344,214 +329,6 @@ static bool tasks_get_(RpcCall *call, const void *request, void *response, GErro
 	out.id = in->container_id;
 	out.exec_id = in->exec_id;
 	return pass_on(call, shim, &ctx, impl->state_timeout_ns, "State", &out, answer_get);
-}
-
-/* ---- asking all shims at once ---- */
-
-typedef struct Gather Gather;
-typedef struct {
-	Gather *gather;
-	Shim *shim;
-	TimeNs asked_at;
-	GBytes *answer; // the packed shim response, NULL where there is none
-	bool late;      // it did not answer in time
-} Asked;
-
-/* All callbacks run on the loop's thread; the caller's reference keeps it until everything has been asked. */
-struct Gather {
-	RpcCall *call;
-	Asked *asked;
-	size_t n;
-	gint pending;
-	const ProtobufCMessageDescriptor *type;
-	void (*answer)(Gather *g);
-};
-
-static void gather_unref(Gather *g)
-{
-	if (!g_atomic_int_dec_and_test(&g->pending))
-		return;
-	g->answer(g);
-	for (size_t i = 0; i < g->n; i++) {
-		shim_unref(g->asked[i].shim);
-		g_clear_pointer(&g->asked[i].answer, g_bytes_unref);
-	}
-	g_free(g->asked);
-	g_free(g);
-}
-
-static void gather_done(const void *response, const GError *error, void *data)
-{
-	Asked *a = data;
-	if (response != NULL) {
-		size_t len = protobuf_c_message_get_packed_size(response);
-		uint8_t *packed = g_malloc(MAX(len, 1));
-		protobuf_c_message_pack(response, packed);
-		a->answer = g_bytes_new_take(packed, len);
-	} else if (!error_is(error, CTRD_ERR_NOT_FOUND)) {
-		a->late = error_is(error, CTRD_ERR_DEADLINE_EXCEEDED);
-		log_error("a shim gave no answer", "id", shim_id(a->shim), "namespace", shim_ns(a->shim),
-		          "error", error->message, NULL);
-	}
-	gather_unref(a->gather);
-}
-
-static void *gather_unpack(const Gather *g, size_t i)
-{
-	if (g->asked[i].answer == NULL)
-		return NULL;
-	gsize len = 0;
-	const uint8_t *data = g_bytes_get_data(g->asked[i].answer, &len);
-	return protobuf_c_message_unpack(g->type, NULL, len, data);
-}
-
-typedef bool (*KeepFn)(Shim *shim, void *data);
-
-/* Asks every shim of the namespace that keep() wants and that local() has no packed answer for, all at once;
- * answer() runs when all have answered or timed out. */
-static void gather(RpcCall *call, const Ctx *ctx, KeepFn keep, void *data, int64_t timeout_ns,
-                   const char *method, const ProtobufCMessageDescriptor *request_type,
-                   const ProtobufCMessageDescriptor *type, GBytes *(*local)(Shim *shim),
-                   void (*answer)(Gather *g))
-{
-	Impl *impl = rpc_call_impl(call);
-	g_autoptr(GPtrArray) shims = tasks_list(impl->tasks, ctx);
-	Gather *g = g_new0(Gather, 1);
-	g->call = call;
-	g->type = type;
-	g->answer = answer;
-	g->asked = g_new0(Asked, MAX(shims->len, 1));
-	for (guint i = 0; i < shims->len; i++) {
-		if (keep == NULL || keep(shims->pdata[i], data))
-			g->asked[g->n++] = (Asked){.gather = g, .shim = shim_ref(shims->pdata[i])};
-	}
-	inflight_stage("waits for %zu shims: %s", g->n, method);
-	rpc_call_defer(call);
-	g_atomic_int_set(&g->pending, (gint)g->n + 1);
-	for (size_t i = 0; i < g->n; i++) {
-		/* State and Stats requests both begin with the id */
-		Containerd__Task__V3__StateRequest req;
-		api_init(request_type, &req);
-		req.id = shim_id(g->asked[i].shim);
-		g->asked[i].asked_at = time_now();
-		g->asked[i].answer = local != NULL ? local(g->asked[i].shim) : NULL;
-		if (g->asked[i].answer != NULL) {
-			gather_unref(g);
-			continue;
-		}
-		shim_call_async(g->asked[i].shim, ctx, timeout_ns, method, &req, gather_done, &g->asked[i]);
-	}
-	gather_unref(g);
-}
-G_STATIC_ASSERT(offsetof(Containerd__Task__V3__StateRequest, id) ==
-                offsetof(Containerd__Task__V3__StatsRequest, id));
-
-static void answer_list(Gather *g)
-{
-	Containerd__Services__Tasks__V1__ListTasksResponse out =
-	        CONTAINERD__SERVICES__TASKS__V1__LIST_TASKS_RESPONSE__INIT;
-	Arena *arena = rpc_call_arena(g->call);
-	g_autoptr(GPtrArray) states = g_ptr_array_new_with_free_func((GDestroyNotify)pb_free);
-	out.tasks = pb_vec(arena, g->n);
-	for (size_t i = 0; i < g->n; i++) {
-		StateResponse *state = gather_unpack(g, i);
-		if (state == NULL && g->asked[i].late) {
-			// upstream leaves it out, and nobody learns what holds everything up
-			PbProcess *unknown = pb_new(arena, &containerd__v1__types__process__descriptor);
-			unknown->id = shim_id(g->asked[i].shim);
-			unknown->status = CONTAINERD__V1__TYPES__STATUS__UNKNOWN;
-			out.tasks[out.n_tasks++] = unknown;
-		}
-		if (state == NULL)
-			continue;
-		g_ptr_array_add(states, state);
-		PbProcess *p = pb_new(arena, &containerd__v1__types__process__descriptor);
-		process_out(p, state);
-		out.tasks[out.n_tasks++] = p;
-	}
-	rpc_call_reply(g->call, &out);
-}
-
-static bool tasks_list_(RpcCall *call, const void *request, void *response, GError **error)
-{
-	Impl *impl = rpc_call_impl(call);
-	Ctx ctx;
-	if (!call_ctx(call, &ctx, error))
-		return false;
-	gather(call, &ctx, NULL, NULL, impl->state_timeout_ns, "State",
-	       &containerd__task__v3__state_request__descriptor,
-	       &containerd__task__v3__state_response__descriptor, NULL, answer_list);
-	return true;
-}
-
-static void answer_metrics(Gather *g)
-{
-	Containerd__Services__Tasks__V1__MetricsResponse out =
-	        CONTAINERD__SERVICES__TASKS__V1__METRICS_RESPONSE__INIT;
-	Arena *arena = rpc_call_arena(g->call);
-	g_autoptr(GPtrArray) stats = g_ptr_array_new_with_free_func((GDestroyNotify)pb_free);
-	out.metrics = pb_vec(arena, g->n);
-	for (size_t i = 0; i < g->n; i++) {
-		Containerd__Task__V3__StatsResponse *s = gather_unpack(g, i);
-		if (s == NULL)
-			continue;
-		g_ptr_array_add(stats, s);
-		Containerd__Types__Metric *m = pb_new(arena, &containerd__types__metric__descriptor);
-		m->timestamp = pb_time_out(arena, g->asked[i].asked_at);
-		m->id = shim_id(g->asked[i].shim);
-		m->data = s->stats;
-		out.metrics[out.n_metrics++] = m;
-	}
-	rpc_call_reply(g->call, &out);
-}
-
-static const char *metrics_field(const char *const *path, size_t n, bool *present, void *data)
-{
-	bool id = n > 0 && g_str_equal(path[0], "id");
-	*present = id || (n > 0 && g_str_equal(path[0], "namespace"));
-	return !*present ? NULL : id ? shim_id(data) : shim_ns(data);
-}
-
-static bool metrics_keep(Shim *shim, void *data)
-{
-	return data == NULL || filter_match(data, metrics_field, shim);
-}
-
-/* Our own reading of the task's cgroup, as the shim would answer; NULL: the shim must be asked. */
-static GBytes *read_stats(Shim *shim)
-{
-	g_autoptr(Arena) arena = arena_new();
-	Containerd__Task__V3__StatsResponse stats = CONTAINERD__TASK__V3__STATS_RESPONSE__INIT;
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
-	const char *type;
-	if (!cgroup_read_shim(shim, arena, &type, &any.value.data, &any.value.len))
-		return NULL;
-	any.type_url = (char *)type;
-	stats.stats = &any;
-	size_t len = protobuf_c_message_get_packed_size(&stats.base);
-	uint8_t *packed = g_malloc(MAX(len, 1));
-	protobuf_c_message_pack(&stats.base, packed);
-	return g_bytes_new_take(packed, len);
-}
-
-static bool tasks_metrics(RpcCall *call, const void *request, void *response, GError **error)
-{
-	const Containerd__Services__Tasks__V1__MetricsRequest *in = request;
-	Impl *impl = rpc_call_impl(call);
-	Ctx ctx;
-	g_autoptr(Filter) filter = NULL;
-	if (in->n_filters > 0) {
-		filter =
-		        filter_parse_all(pb_strv_in(rpc_call_arena(call), in->n_filters, in->filters), error);
-		if (filter == NULL)
-			return false;
-	}
-	if (!call_ctx(call, &ctx, error))
-		return false;
-	gather(call, &ctx, metrics_keep, filter, impl->stats_timeout_ns, "Stats",
-	       &containerd__task__v3__stats_request__descriptor,
-	       &containerd__task__v3__stats_response__descriptor, read_stats, answer_metrics);
-	return true;
 }
 
 /* ---- create and delete ---- */
@@ -615,7 +392,7 @@ static bool tasks_create_(RpcCall *call, const void *request, void *response, GE
 {
 	const Containerd__Services__Tasks__V1__CreateTaskRequest *in = request;
 	Containerd__Services__Tasks__V1__CreateTaskResponse *out = response;
-	Impl *impl = rpc_call_impl(call);
+	TasksImpl *impl = rpc_call_impl(call);
 	Ctx ctx;
 	if (!call_ctx(call, &ctx, error))
 		return false;
@@ -686,7 +463,7 @@ static bool shim_checkpoint(Shim *shim, const Ctx *ctx, const char *path, Google
 }
 
 /* The spec's Any as a blob. */
-static bool save_spec(Impl *impl, const Ctx *ctx, const char *ref, const Any *spec, Descriptor *ret,
+static bool save_spec(TasksImpl *impl, const Ctx *ctx, const char *ref, const Any *spec, Descriptor *ret,
                       GError **error)
 {
 	g_autoptr(Arena) arena = arena_new();
@@ -708,7 +485,7 @@ static bool checkpoint_to_content(RpcCall *call, const Ctx *ctx, Shim *shim, con
                                   Containerd__Services__Tasks__V1__CheckpointTaskResponse *out,
                                   GError **error)
 {
-	Impl *impl = rpc_call_impl(call);
+	TasksImpl *impl = rpc_call_impl(call);
 	Arena *arena = rpc_call_arena(call);
 	g_autofree char *dir = g_dir_make_tmp("ctrd-checkpointXXXXXX", error);
 	if (dir == NULL)
@@ -734,7 +511,7 @@ static bool checkpoint_to_content(RpcCall *call, const Ctx *ctx, Shim *shim, con
 static bool tasks_checkpoint(RpcCall *call, const void *request, void *response, GError **error)
 {
 	const Containerd__Services__Tasks__V1__CheckpointTaskRequest *in = request;
-	Impl *impl = rpc_call_impl(call);
+	TasksImpl *impl = rpc_call_impl(call);
 	Ctx ctx;
 	if (!call_ctx(call, &ctx, error))
 		return false;
@@ -753,7 +530,7 @@ static bool tasks_delete_(RpcCall *call, const void *request, void *response, GE
 {
 	const Containerd__Services__Tasks__V1__DeleteTaskRequest *in = request;
 	Containerd__Services__Tasks__V1__DeleteResponse *out = response;
-	Impl *impl = rpc_call_impl(call);
+	TasksImpl *impl = rpc_call_impl(call);
 	Ctx ctx;
 	if (!call_ctx(call, &ctx, error))
 		return false;
@@ -769,58 +546,11 @@ static bool tasks_delete_(RpcCall *call, const void *request, void *response, GE
 	return true;
 }
 
-void tasks_publish_gone(const char *ns, const char *id, const TaskExit *exit, bool exit_told, void *exchange)
-{
-	g_autoptr(Arena) arena = arena_new();
-	Ctx ctx = {.ns = ns};
-	Containerd__Events__TaskExit gone = CONTAINERD__EVENTS__TASK_EXIT__INIT;
-	gone.container_id = id;
-	gone.id = id;
-	gone.pid = exit->pid;
-	gone.exit_status = exit->status;
-	gone.exited_at = pb_time_out(arena, exit->exited_at);
-	if (!exit_told)
-		event_publish(exchange, &ctx, "/tasks/exit", &gone.base);
-	Containerd__Events__TaskDelete deleted = CONTAINERD__EVENTS__TASK_DELETE__INIT;
-	deleted.container_id = id;
-	deleted.pid = exit->pid;
-	deleted.exit_status = exit->status;
-	deleted.exited_at = gone.exited_at;
-	event_publish(exchange, &ctx, "/tasks/delete", &deleted.base);
-}
-
 void tasks_service_set_timeouts(const RpcService *service, int64_t state_timeout_ns, int64_t stats_timeout_ns)
 {
-	Impl *impl = service->impl;
+	TasksImpl *impl = service->impl;
 	impl->state_timeout_ns = state_timeout_ns > 0 ? state_timeout_ns : 2 * NS_PER_SEC;
 	impl->stats_timeout_ns = stats_timeout_ns > 0 ? stats_timeout_ns : 2 * NS_PER_SEC;
-}
-
-/* Under the exchange's lock. */
-static bool note_exit(Envelope *envelope, void *data)
-{
-	gsize len = 0;
-	const void *packed =
-	        envelope->event.value != NULL ? g_bytes_get_data(envelope->event.value, &len) : NULL;
-	autopb Containerd__Events__TaskExit *e =
-	        api_unpack(&containerd__events__task_exit__descriptor, NULL, packed, len, NULL);
-	// an exec's has another id
-	if (e != NULL && g_strcmp0(e->id, e->container_id) == 0) {
-		const TaskExit exit = {.pid = e->pid,
-		                       .status = e->exit_status,
-		                       .exited_at = e->exited_at != NULL
-		                                            ? e->exited_at->seconds * NS_PER_SEC +
-		                                                      e->exited_at->nanos
-		                                            : 0};
-		tasks_note_exit(data, envelope->ns, e->container_id, &exit);
-	}
-	return true;
-}
-
-uint64_t tasks_watch_exits(Tasks *tasks, Exchange *exchange, GError **error)
-{
-	static const char *const filters[] = {"topic==\"/tasks/exit\"", NULL};
-	return exchange_subscribe(exchange, filters, note_exit, NULL, tasks, error);
 }
 
 RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, int64_t state_timeout_ns,
@@ -832,7 +562,7 @@ RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, in
 	        {"Delete", RPC_UNARY, RPC_ON_WORKER, tasks_delete_},
 	        {"DeleteProcess", RPC_UNARY, RPC_ON_WORKER, tasks_delete_process},
 	        {"Get", RPC_UNARY, RPC_ON_WORKER, tasks_get_},
-	        {"List", RPC_UNARY, RPC_ON_WORKER, tasks_list_},
+	        {"List", RPC_UNARY, RPC_ON_WORKER, tasks_list_all},
 	        {"Kill", RPC_UNARY, RPC_ON_WORKER, tasks_kill},
 	        {"Exec", RPC_UNARY, RPC_ON_WORKER, tasks_exec},
 	        {"ResizePty", RPC_UNARY, RPC_ON_WORKER, tasks_resize_pty},
@@ -842,10 +572,10 @@ RpcService tasks_service_new(MetaDb *db, ContentStore *content, Tasks *tasks, in
 	        {"ListPids", RPC_UNARY, RPC_ON_WORKER, tasks_list_pids},
 	        {"Checkpoint", RPC_UNARY, RPC_ON_WORKER, tasks_checkpoint},
 	        {"Update", RPC_UNARY, RPC_ON_WORKER, tasks_update},
-	        {"Metrics", RPC_UNARY, RPC_ON_WORKER, tasks_metrics},
+	        {"Metrics", RPC_UNARY, RPC_ON_WORKER, tasks_metrics_all},
 	        {"Wait", RPC_UNARY, RPC_ON_WORKER, tasks_wait},
 	};
-	Impl *impl = g_new0(Impl, 1);
+	TasksImpl *impl = g_new0(TasksImpl, 1);
 	impl->db = db;
 	impl->content = content;
 	impl->tasks = tasks;
