@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -18,6 +19,8 @@
 #define PAUSE (100 * NS_PER_MS)
 /* A burst of connections does not keep the loop from its other work. */
 #define BURST 64
+/* How long a process that is dying may take from one socket to the next. */
+#define DEATH_MS 500
 
 struct RpcListener {
 	Loop *loop;
@@ -134,14 +137,42 @@ static bool remove_stale(const char *path, const struct sockaddr_un *addr, GErro
 	return true;
 }
 
+static bool unix_address(const char *path, struct sockaddr_un *ret)
+{
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (path[0] != '/' || strlen(path) >= sizeof(ret->sun_path))
+		return false;
+	strcpy(ret->sun_path, path);
+	return true;
+}
+
+/* A process that dies closes its sockets one after the other: that of a connection may be seen closed while
+ * the listening one still takes another. That one then ends, too. */
+static void wait_for_death(const struct sockaddr_un *addr)
+{
+	autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		return;
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+	poll(&end, 1, DEATH_MS);
+}
+
+void rpc_remove_dead_socket(const char *path)
+{
+	struct sockaddr_un addr;
+	if (!unix_address(path, &addr))
+		return;
+	wait_for_death(&addr);
+	remove_stale(path, &addr, NULL);
+}
+
 int rpc_listen_unix(const char *path, mode_t mode, uid_t uid, gid_t gid, GError **error)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	if (path[0] != '/' || strlen(path) >= sizeof(addr.sun_path)) {
+	struct sockaddr_un addr;
+	if (!unix_address(path, &addr)) {
 		error_set_errno(error, EINVAL, "listen unix %s: bind", path);
 		return -1;
 	}
-	strcpy(addr.sun_path, path);
 	g_autofree char *dir = g_path_get_dirname(path);
 	if (!dir_make_all(dir, 0711, error) || !remove_stale(path, &addr, error))
 		return -1;

@@ -106,6 +106,9 @@ void rpc_server_visit(RpcServer *server, RpcCallVisitor visit, void *data);
  * listens on), binds, sets owner and mode. Text of a live one: `listen unix PATH: bind: address already in
  * use`. Returns the fd or -1. */
 int rpc_listen_unix(const char *path, mode_t mode, uid_t uid, gid_t gid, GError **error);
+/* Removes the socket file of a process that died, or is just dying. What somebody listens on stays (after
+ * half a second), as does what is no socket. */
+void rpc_remove_dead_socket(const char *path);
 /* A TCP socket for "host:port" (":1338": all addresses, IPv6 and IPv4), as Go's net.Listen. Resolving a name
  * may block. Texts `listen tcp ADDRESS: bind: address already in use`, `listen tcp: address x: missing port
  * in address`. Returns the fd or -1. */

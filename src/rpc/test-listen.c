@@ -74,6 +74,21 @@ static void test_stale_and_live(void)
 	g_assert_cmpstr(error->message, ==, in_use);
 }
 
+static void test_dead_socket(void)
+{
+	g_autofree char *path = path_of("dead.sock"), *file = path_of("file");
+	int fd = rpc_listen_unix(path, 0600, geteuid(), getegid(), NULL);
+	rpc_remove_dead_socket(path);
+	g_assert_true(path_exists(path));
+	close(fd);
+	rpc_remove_dead_socket(path);
+	g_assert_false(path_exists(path));
+	rpc_remove_dead_socket(path); // gone already
+	g_assert_true(g_file_set_contents(file, "", 0, NULL));
+	rpc_remove_dead_socket(file);
+	g_assert_true(path_exists(file));
+}
+
 static void test_bad_path(void)
 {
 	g_autoptr(GError) error = NULL;
@@ -99,6 +114,7 @@ static void test_no_descriptors(void)
 	{
 		autofd c = connect_to(path), lowest = -1;
 		struct rlimit old, tight;
+		g_assert_cmpint(c, >=, 0);
 		cancel_sleep(NULL, 50 * NS_PER_MS, NULL);
 		g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &old), ==, 0);
 		autofd second = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -170,6 +186,7 @@ int main(int argc, char **argv)
 	dir = g_dir_make_tmp("rpc-test-XXXXXX", NULL);
 	g_test_add_func("/listen/modes", test_modes);
 	g_test_add_func("/listen/stale-and-live", test_stale_and_live);
+	g_test_add_func("/listen/dead-socket", test_dead_socket);
 	g_test_add_func("/listen/bad-path", test_bad_path);
 	g_test_add_func("/listen/no-descriptors", test_no_descriptors);
 	g_test_add_func("/listen/same-uid", test_same_uid);

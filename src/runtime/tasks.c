@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/inflight.h"
 #include "base/log.h"
+#include "rpc/server.h"
 #include "runtime/runtime-info-client.h"
 #include "runtime/shim-process.h"
 #include "runtime/tasks-private.h"
@@ -25,6 +26,14 @@ static void end_mute(Entry *e, GError *error)
 		shim_process_kill(e->binary, e->ns, e->id, e->tasks->grpc_address);
 }
 
+/* What a shim that dies on its way out leaves. Where another one listens under that name, it stays. */
+static void remove_dead_socket(const Bundle *bundle)
+{
+	g_auto(ShimAddress) address = {0};
+	if (shim_address_load(bundle, &address, NULL) && g_str_has_prefix(address.address, "unix://"))
+		rpc_remove_dead_socket(address.address + strlen("unix://"));
+}
+
 void entry_end(Entry *e, const Ctx *ctx)
 {
 	Tasks *t = e->tasks;
@@ -32,11 +41,13 @@ void entry_end(Entry *e, const Ctx *ctx)
 	g_autoptr(GError) error = NULL;
 	inflight_stage("waits for the shim: Shutdown");
 	FAILPOINT_HERE("task.end.shutdown");
-	if (e->sandbox_id == NULL && !shim_shutdown(shim, ctx, t->shutdown_timeout_ns, &error) &&
-	    !error_is(error, CTRD_ERR_UNAVAILABLE))
+	bool failed = e->sandbox_id == NULL && !shim_shutdown(shim, ctx, t->shutdown_timeout_ns, &error);
+	if (failed && !error_is(error, CTRD_ERR_UNAVAILABLE))
 		end_mute(e, g_steal_pointer(&error));
 	g_clear_error(&error);
 	shim_close(shim);
+	if (failed)
+		remove_dead_socket(shim_bundle(shim));
 	inflight_stage("deletes the bundle");
 	FAILPOINT_HERE("task.end.bundle");
 	if (!bundle_delete(shim_bundle(shim), &error))

@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "cgroup/cgroup.h"
 #include "mount/mount.h"
+#include "rpc/server.h"
 #include "runtime/task/v3/shim.pb-c.h"
 #include "shim/container-private.h"
 #include "shim/events.h"
@@ -17,8 +18,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 /* The daemon gives us 5 s in all: a runtime that hangs must leave some for the rest. */
@@ -49,16 +48,8 @@ static void remove_dead_socket(const char *bundle)
 	g_autofree char *file = path_join(bundle, "address");
 	g_autofree char *address = NULL;
 	size_t len;
-	if (!file_read(file, 256, &address, &len, NULL) || !g_str_has_prefix(address, "unix:///"))
-		return;
-	const char *path = address + strlen("unix://");
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof addr.sun_path)
-		return;
-	strcpy(addr.sun_path, path);
-	autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0 && errno == ECONNREFUSED)
-		unlink(path);
+	if (file_read(file, 256, &address, &len, NULL) && g_str_has_prefix(address, "unix:///"))
+		rpc_remove_dead_socket(address + strlen("unix://"));
 }
 
 bool delete_run(const Args *args, GError **error)

@@ -20,7 +20,7 @@ teardown() { common_teardown; }
 }
 
 @test "death of the shim at the steps of a task" {
-	walk kill shim.boot.spawned shim.create.created shim.exec.pid shim.exit shim.delete.deleted shim.cleanup.begin
+	walk kill shim.boot.spawned shim.create.created shim.exec.pid shim.exit shim.delete.deleted shim.shutdown.begin shim.cleanup.begin
 }
 
 @test "death of the daemon at the steps of a task" {
