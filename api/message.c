@@ -272,6 +272,14 @@ void *api_unpack(const ProtobufCMessageDescriptor *type, ProtobufCAllocator *all
 	return m;
 }
 
+GBytes *api_pack(const ProtobufCMessage *message)
+{
+	size_t len = protobuf_c_message_get_packed_size(message);
+	uint8_t *data = g_malloc(MAX(len, 1));
+	protobuf_c_message_pack(message, data);
+	return g_bytes_new_take(data, len);
+}
+
 /* ---- Any ---- */
 
 const char *api_type_name(const char *url)

@@ -40,6 +40,9 @@ typedef enum {
 void *api_unpack(const ProtobufCMessageDescriptor *type, ProtobufCAllocator *allocator, const void *data,
                  size_t len, GError **error);
 
+/* The bytes of a message. Owned by the caller. */
+GBytes *api_pack(const ProtobufCMessage *message);
+
 /* Initialises a message of a type known at run time only. protobuf_c_message_init() of 1.4.1 calls a helper
  * that our types do not have (gen_init_helpers: false) and crashes. */
 void api_init(const ProtobufCMessageDescriptor *type, void *message);

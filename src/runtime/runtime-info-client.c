@@ -23,10 +23,7 @@ static GBytes *pack_options(const Any *options)
 	any.type_url = options->type_url;
 	any.value.data = options->value != NULL ? (uint8_t *)g_bytes_get_data(options->value, &len) : NULL;
 	any.value.len = len;
-	size_t n = protobuf_c_message_get_packed_size(&any.base);
-	uint8_t *data = g_malloc(MAX(n, 1));
-	protobuf_c_message_pack(&any.base, data);
-	return g_bytes_new_take(data, n);
+	return api_pack(&any.base);
 }
 
 bool runtime_info_get(const char *runtime, const Any *options, RuntimeInfo *ret, GError **error)

@@ -100,14 +100,6 @@ static const Containerd__Runtime__Bootstrap__V1__LogLevel log_levels[] = {
         [LOG_TRACE] = CONTAINERD__RUNTIME__BOOTSTRAP__V1__LOG_LEVEL__LOG_LEVEL_TRACE,
 };
 
-static GBytes *pack(const ProtobufCMessage *m)
-{
-	size_t len = protobuf_c_message_get_packed_size(m);
-	uint8_t *data = g_malloc(MAX(len, 1));
-	protobuf_c_message_pack(m, data);
-	return g_bytes_new_take(data, len);
-}
-
 GBytes *shim_binary_info(const char *binary, GBytes *options, GError **error)
 {
 	const char *argv[] = {binary, "-info", NULL};
@@ -152,7 +144,7 @@ static GBytes *bootstrap_params(const Bundle *b, const ShimBinaryConfig *config,
 		p.extensions = exts;
 		p.n_extensions = 1;
 	}
-	return pack(&p.base);
+	return api_pack(&p.base);
 }
 
 static GPtrArray *shim_env(const Bundle *b, const ShimBinaryConfig *config)
@@ -177,7 +169,7 @@ static GPtrArray *shim_env(const Bundle *b, const ShimBinaryConfig *config)
 static GBytes *legacy_input(const Any *options)
 {
 	Google__Protobuf__Any any;
-	return shim_any_message(&any, options) != NULL ? pack(&any.base) : NULL;
+	return shim_any_message(&any, options) != NULL ? api_pack(&any.base) : NULL;
 }
 
 /* Runs the binary with the action; the answer's bytes are in ret->out. A failure carries what the shim

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the stores emit as containerd.events.* on the exchange. */
+#include "api/message.h"
 #include "base/log.h"
 #include "events/container.pb-c.h"
 #include "events/content.pb-c.h"
@@ -165,10 +166,7 @@ static ProtobufCMessage *encode(Arena *arena, const StoreEvent *e)
 
 void event_pack(Any *ret, const ProtobufCMessage *message)
 {
-	size_t len = protobuf_c_message_get_packed_size(message);
-	uint8_t *data = g_malloc(MAX(len, 1));
-	protobuf_c_message_pack(message, data);
-	*ret = (Any){g_strdup(message->descriptor->name), g_bytes_new_take(data, len)};
+	*ret = (Any){g_strdup(message->descriptor->name), api_pack(message)};
 }
 
 void event_publish(Exchange *exchange, const Ctx *ctx, const char *topic, const ProtobufCMessage *message)

@@ -49,10 +49,7 @@ static void gather_done(const void *response, const GError *error, void *data)
 {
 	Asked *a = data;
 	if (response != NULL) {
-		size_t len = protobuf_c_message_get_packed_size(response);
-		uint8_t *packed = g_malloc(MAX(len, 1));
-		protobuf_c_message_pack(response, packed);
-		a->answer = g_bytes_new_take(packed, len);
+		a->answer = api_pack(response);
 	} else if (!error_is(error, CTRD_ERR_NOT_FOUND)) {
 		a->late = error_is(error, CTRD_ERR_DEADLINE_EXCEEDED);
 		log_error("a shim gave no answer", "id", shim_id(a->shim), "namespace", shim_ns(a->shim),
@@ -193,10 +190,7 @@ static GBytes *read_stats(Shim *shim)
 		return NULL;
 	any.type_url = (char *)type;
 	stats.stats = &any;
-	size_t len = protobuf_c_message_get_packed_size(&stats.base);
-	uint8_t *packed = g_malloc(MAX(len, 1));
-	protobuf_c_message_pack(&stats.base, packed);
-	return g_bytes_new_take(packed, len);
+	return api_pack(&stats.base);
 }
 
 bool tasks_metrics_all(RpcCall *call, const void *request, void *response, GError **error)
