@@ -22,6 +22,8 @@
 #include <isa-l/igzip_lib.h>
 #endif
 
+#define LIBCURL "libcurl.so.4"
+
 static void *symbol(const char *library, const char *name)
 {
 	// counted by the linker: a library that is there is not opened twice
@@ -34,24 +36,28 @@ static void *symbol(const char *library, const char *name)
 
 bool ctr_curl_load(GError **error)
 {
-	if (dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL) == NULL)
+	if (dlopen(LIBCURL, RTLD_NOW | RTLD_LOCAL) == NULL)
 		return error_set(error, CTRD_ERR_NOT_FOUND, "registries need libcurl: %s", dlerror());
 	return true;
 }
 
-/* Two threads may both look: they find the same. */
-#define FORWARD_TO(library, type, name, parameters, arguments)                                               \
-	type(name) parameters                                                                                \
-	{                                                                                                    \
-		static type(*_Atomic bound) parameters;                                                      \
-		type(*f) parameters = bound;                                                                 \
-		if (f == NULL)                                                                               \
-			bound = f = (type(*) parameters)symbol(library, #name);                              \
-		return f arguments;                                                                          \
+#define LIBRARY LIBCURL // of what follows
+
+/* The function of that name in LIBRARY, looked for once; two threads may both look, and find the same. */
+#define BIND(type, name, parameters)                                                                         \
+	static type(*_Atomic bound) parameters;                                                              \
+	type(*f) parameters = bound;                                                                         \
+	if (f == NULL) {                                                                                     \
+		bound = f = (type(*) parameters)symbol(LIBRARY, #name);                                      \
 	}
 
 #define FORWARD(type, name, parameters, arguments)                                                           \
-	FORWARD_TO("libcurl.so.4", type, name, parameters, arguments)
+	type(name) parameters                                                                                \
+	{                                                                                                    \
+		BIND(type, name, parameters);                                                                \
+		return f arguments;                                                                          \
+	}
+
 FORWARD(CURLcode, curl_global_init, (long flags), (flags))
 FORWARD(CURL *, curl_easy_init, (void), ())
 FORWARD(void, curl_easy_cleanup, (CURL * c), (c))
@@ -79,8 +85,7 @@ _Static_assert(sizeof(long) == sizeof(void *) && sizeof(curl_off_t) == sizeof(vo
 #define FORWARD_OPTION(result, name, handle, option)                                                         \
 	result(name)(handle h, option o, ...)                                                                \
 	{                                                                                                    \
-		result (*f)(handle, option, ...) =                                                           \
-		        (result(*)(handle, option, ...))symbol("libcurl.so.4", #name);                       \
+		BIND(result, name, (handle, option, ...));                                                   \
 		va_list args;                                                                                \
 		va_start(args, o);                                                                           \
 		void *value = va_arg(args, void *);                                                          \
@@ -93,73 +98,72 @@ FORWARD_OPTION(CURLcode, curl_easy_getinfo, CURL *, CURLINFO)
 FORWARD_OPTION(CURLMcode, curl_multi_setopt, CURLM *, CURLMoption)
 FORWARD_OPTION(CURLSHcode, curl_share_setopt, CURLSH *, CURLSHoption)
 
-/* Which session talks TLS with libcurl (remote/tls.c). */
-#define FORWARD_SSL(type, name, parameters, arguments)                                                       \
-	FORWARD_TO("libssl.so.3", type, name, parameters, arguments)
-FORWARD_SSL(void, SSL_CTX_set_cert_cb, (SSL_CTX * ctx, int (*fn)(SSL *ssl, void *data), void *data),
-            (ctx, fn, data))
-FORWARD_SSL(int, SSL_use_cert_and_key,
-            (SSL * ssl, X509 *cert, EVP_PKEY *key, STACK_OF(X509) * chain, int override),
-            (ssl, cert, key, chain, override))
-FORWARD_SSL(const STACK_OF(X509_NAME) *, SSL_get0_peer_CA_list, (const SSL *ssl), (ssl))
+/* Client certificates, in the sessions that libcurl opens (remote/tls.c). */
+#undef LIBRARY
+#define LIBRARY "libssl.so.3"
+FORWARD(void, SSL_CTX_set_cert_cb, (SSL_CTX * ctx, int (*fn)(SSL *ssl, void *data), void *data),
+        (ctx, fn, data))
+FORWARD(int, SSL_use_cert_and_key,
+        (SSL * ssl, X509 *cert, EVP_PKEY *key, STACK_OF(X509) * chain, int override),
+        (ssl, cert, key, chain, override))
+FORWARD(const STACK_OF(X509_NAME) *, SSL_get0_peer_CA_list, (const SSL *ssl), (ssl))
 
 /* Digests (base/digester.c) and certificates (remote/tls.c). */
-#define FORWARD_CRYPTO(type, name, parameters, arguments)                                                    \
-	FORWARD_TO("libcrypto.so.3", type, name, parameters, arguments)
-FORWARD_CRYPTO(EVP_MD *, EVP_MD_fetch, (OSSL_LIB_CTX * ctx, const char *name, const char *properties),
-               (ctx, name, properties))
-FORWARD_CRYPTO(EVP_MD_CTX *, EVP_MD_CTX_new, (void), ())
-FORWARD_CRYPTO(void, EVP_MD_CTX_free, (EVP_MD_CTX * ctx), (ctx))
-FORWARD_CRYPTO(int, EVP_MD_CTX_copy_ex, (EVP_MD_CTX * out, const EVP_MD_CTX *in), (out, in))
-FORWARD_CRYPTO(int, EVP_DigestInit_ex, (EVP_MD_CTX * ctx, const EVP_MD *type, ENGINE *impl),
-               (ctx, type, impl))
-FORWARD_CRYPTO(int, EVP_DigestUpdate, (EVP_MD_CTX * ctx, const void *data, size_t len), (ctx, data, len))
-FORWARD_CRYPTO(int, EVP_DigestFinal_ex, (EVP_MD_CTX * ctx, unsigned char *sum, unsigned *len),
-               (ctx, sum, len))
-FORWARD_CRYPTO(void, EVP_PKEY_free, (EVP_PKEY * key), (key))
-FORWARD_CRYPTO(BIO *, BIO_new_mem_buf, (const void *data, int len), (data, len))
-FORWARD_CRYPTO(int, BIO_free, (BIO * bio), (bio))
-FORWARD_CRYPTO(void, ERR_clear_error, (void), ())
-FORWARD_CRYPTO(EVP_PKEY *, PEM_read_bio_PrivateKey,
-               (BIO * bio, EVP_PKEY **key, pem_password_cb *ask, void *data), (bio, key, ask, data))
-FORWARD_CRYPTO(X509 *, PEM_read_bio_X509, (BIO * bio, X509 **cert, pem_password_cb *ask, void *data),
-               (bio, cert, ask, data))
-FORWARD_CRYPTO(X509 *, PEM_read_bio_X509_AUX, (BIO * bio, X509 **cert, pem_password_cb *ask, void *data),
-               (bio, cert, ask, data))
-FORWARD_CRYPTO(int, X509_NAME_cmp, (const X509_NAME *a, const X509_NAME *b), (a, b))
-FORWARD_CRYPTO(int, X509_check_private_key, (const X509 *cert, const EVP_PKEY *key), (cert, key))
-FORWARD_CRYPTO(void, X509_free, (X509 * cert), (cert))
-FORWARD_CRYPTO(X509_NAME *, X509_get_issuer_name, (const X509 *cert), (cert))
-FORWARD_CRYPTO(OPENSSL_STACK *, OPENSSL_sk_new_null, (void), ())
-FORWARD_CRYPTO(int, OPENSSL_sk_num, (const OPENSSL_STACK *stack), (stack))
-FORWARD_CRYPTO(void, OPENSSL_sk_pop_free, (OPENSSL_STACK * stack, void (*fn)(void *)), (stack, fn))
-FORWARD_CRYPTO(int, OPENSSL_sk_push, (OPENSSL_STACK * stack, const void *data), (stack, data))
-FORWARD_CRYPTO(void *, OPENSSL_sk_value, (const OPENSSL_STACK *stack, int i), (stack, i))
+#undef LIBRARY
+#define LIBRARY "libcrypto.so.3"
+FORWARD(EVP_MD *, EVP_MD_fetch, (OSSL_LIB_CTX * ctx, const char *name, const char *properties),
+        (ctx, name, properties))
+FORWARD(EVP_MD_CTX *, EVP_MD_CTX_new, (void), ())
+FORWARD(void, EVP_MD_CTX_free, (EVP_MD_CTX * ctx), (ctx))
+FORWARD(int, EVP_MD_CTX_copy_ex, (EVP_MD_CTX * out, const EVP_MD_CTX *in), (out, in))
+FORWARD(int, EVP_DigestInit_ex, (EVP_MD_CTX * ctx, const EVP_MD *type, ENGINE *impl), (ctx, type, impl))
+FORWARD(int, EVP_DigestUpdate, (EVP_MD_CTX * ctx, const void *data, size_t len), (ctx, data, len))
+FORWARD(int, EVP_DigestFinal_ex, (EVP_MD_CTX * ctx, unsigned char *sum, unsigned *len), (ctx, sum, len))
+FORWARD(void, EVP_PKEY_free, (EVP_PKEY * key), (key))
+FORWARD(BIO *, BIO_new_mem_buf, (const void *data, int len), (data, len))
+FORWARD(int, BIO_free, (BIO * bio), (bio))
+FORWARD(void, ERR_clear_error, (void), ())
+FORWARD(EVP_PKEY *, PEM_read_bio_PrivateKey, (BIO * bio, EVP_PKEY **key, pem_password_cb *ask, void *data),
+        (bio, key, ask, data))
+FORWARD(X509 *, PEM_read_bio_X509, (BIO * bio, X509 **cert, pem_password_cb *ask, void *data),
+        (bio, cert, ask, data))
+FORWARD(X509 *, PEM_read_bio_X509_AUX, (BIO * bio, X509 **cert, pem_password_cb *ask, void *data),
+        (bio, cert, ask, data))
+FORWARD(int, X509_NAME_cmp, (const X509_NAME *a, const X509_NAME *b), (a, b))
+FORWARD(int, X509_check_private_key, (const X509 *cert, const EVP_PKEY *key), (cert, key))
+FORWARD(void, X509_free, (X509 * cert), (cert))
+FORWARD(X509_NAME *, X509_get_issuer_name, (const X509 *cert), (cert))
+FORWARD(OPENSSL_STACK *, OPENSSL_sk_new_null, (void), ())
+FORWARD(int, OPENSSL_sk_num, (const OPENSSL_STACK *stack), (stack))
+FORWARD(void, OPENSSL_sk_pop_free, (OPENSSL_STACK * stack, void (*fn)(void *)), (stack, fn))
+FORWARD(int, OPENSSL_sk_push, (OPENSSL_STACK * stack, const void *data), (stack, data))
+FORWARD(void *, OPENSSL_sk_value, (const OPENSSL_STACK *stack, int i), (stack, i))
 
 /* Compression (diff/compression.c): also the half that ctr never calls, lest the linker think otherwise. */
-#define FORWARD_ZSTD(type, name, parameters, arguments)                                                      \
-	FORWARD_TO("libzstd.so.1", type, name, parameters, arguments)
-FORWARD_ZSTD(size_t, ZSTD_DCtx_setParameter, (ZSTD_DCtx * d, ZSTD_dParameter p, int value), (d, p, value))
-FORWARD_ZSTD(ZSTD_DStream *, ZSTD_createDStream, (void), ())
-FORWARD_ZSTD(size_t, ZSTD_decompressStream, (ZSTD_DStream * d, ZSTD_outBuffer *out, ZSTD_inBuffer *in),
-             (d, out, in))
-FORWARD_ZSTD(size_t, ZSTD_freeDStream, (ZSTD_DStream * d), (d))
-FORWARD_ZSTD(ZSTD_CStream *, ZSTD_createCStream, (void), ())
-FORWARD_ZSTD(size_t, ZSTD_CCtx_setParameter, (ZSTD_CCtx * c, ZSTD_cParameter p, int value), (c, p, value))
-FORWARD_ZSTD(size_t, ZSTD_compressStream2,
-             (ZSTD_CCtx * c, ZSTD_outBuffer *out, ZSTD_inBuffer *in, ZSTD_EndDirective end),
-             (c, out, in, end))
-FORWARD_ZSTD(size_t, ZSTD_freeCStream, (ZSTD_CStream * c), (c))
-FORWARD_ZSTD(ZSTD_ErrorCode, ZSTD_getErrorCode, (size_t result), (result))
-FORWARD_ZSTD(const char *, ZSTD_getErrorName, (size_t result), (result))
-FORWARD_ZSTD(unsigned, ZSTD_isError, (size_t result), (result))
+#undef LIBRARY
+#define LIBRARY "libzstd.so.1"
+FORWARD(size_t, ZSTD_DCtx_setParameter, (ZSTD_DCtx * d, ZSTD_dParameter p, int value), (d, p, value))
+FORWARD(ZSTD_DStream *, ZSTD_createDStream, (void), ())
+FORWARD(size_t, ZSTD_decompressStream, (ZSTD_DStream * d, ZSTD_outBuffer *out, ZSTD_inBuffer *in),
+        (d, out, in))
+FORWARD(size_t, ZSTD_freeDStream, (ZSTD_DStream * d), (d))
+FORWARD(ZSTD_CStream *, ZSTD_createCStream, (void), ())
+FORWARD(size_t, ZSTD_CCtx_setParameter, (ZSTD_CCtx * c, ZSTD_cParameter p, int value), (c, p, value))
+FORWARD(size_t, ZSTD_compressStream2,
+        (ZSTD_CCtx * c, ZSTD_outBuffer *out, ZSTD_inBuffer *in, ZSTD_EndDirective end), (c, out, in, end))
+FORWARD(size_t, ZSTD_freeCStream, (ZSTD_CStream * c), (c))
+FORWARD(ZSTD_ErrorCode, ZSTD_getErrorCode, (size_t result), (result))
+FORWARD(const char *, ZSTD_getErrorName, (size_t result), (result))
+FORWARD(unsigned, ZSTD_isError, (size_t result), (result))
 #if __has_include(<isa-l/igzip_lib.h>)
-#define FORWARD_ISAL(type, name, parameters, arguments)                                                      \
-	FORWARD_TO("libisal.so.2", type, name, parameters, arguments)
-FORWARD_ISAL(void, isal_deflate_init, (struct isal_zstream * stream), (stream))
-FORWARD_ISAL(int, isal_deflate, (struct isal_zstream * stream), (stream))
-FORWARD_ISAL(int, isal_inflate, (struct inflate_state * state), (state))
-FORWARD_ISAL(void, isal_inflate_init, (struct inflate_state * state), (state))
-FORWARD_ISAL(void, isal_inflate_reset, (struct inflate_state * state), (state))
+#undef LIBRARY
+#define LIBRARY "libisal.so.2"
+FORWARD(void, isal_deflate_init, (struct isal_zstream * stream), (stream))
+FORWARD(int, isal_deflate, (struct isal_zstream * stream), (stream))
+FORWARD(int, isal_inflate, (struct inflate_state * state), (state))
+FORWARD(void, isal_inflate_init, (struct inflate_state * state), (state))
+FORWARD(void, isal_inflate_reset, (struct inflate_state * state), (state))
 #endif
-FORWARD_TO("libz.so.1", uLong, crc32, (uLong crc, const Bytef *data, uInt len), (crc, data, len))
+#undef LIBRARY
+#define LIBRARY "libz.so.1"
+FORWARD(uLong, crc32, (uLong crc, const Bytef *data, uInt len), (crc, data, len))
