@@ -61,6 +61,26 @@ run_detached() { docker run -d --network none --name "$@" >/dev/null; }
 	[ -z "$(ctr -n moby containers ls -q)" ]
 }
 
+@test "archives go both ways with docker save and load" {
+	docker tag bb:1 demo.local/bb:1
+	docker save -o "$dir/saved.tar" demo.local/bb:1
+	ctr images import --snapshotter "$snapshotter" "$dir/saved.tar"
+	[ "$(ctr images ls -q)" = demo.local/bb:1 ]
+	[ "$(ctr images check -q)" = demo.local/bb:1 ]
+	[ "$(ctr run --rm $(run_flags) demo.local/bb:1 c1 /bin/echo from docker)" = "from docker" ]
+	ctr images tag demo.local/bb:1 demo.local/ours:2
+	ctr images export "$dir/exported.tar" demo.local/ours:2
+	docker load -i "$dir/exported.tar"
+	[ "$(docker run --rm --network none demo.local/ours:2 /bin/echo from us)" = "from us" ]
+	# and what an OCI archive with a list of one platform becomes
+	make_image "$dir/bb.tar"
+	ctr images import --snapshotter "$snapshotter" "$dir/bb.tar"
+	ctr images tag --force demo.local/bb:1 demo.local/oci:3
+	ctr images export "$dir/oci.tar" demo.local/oci:3
+	docker load -i "$dir/oci.tar"
+	[ "$(docker run --rm --network none demo.local/oci:3 /bin/echo of us)" = "of us" ]
+}
+
 @test "restart policy and out of memory" {
 	run_detached again --restart=on-failure:2 bb:1 /bin/sh -c 'exit 3'
 	run docker run --network none --memory 20m --name oom bb:1 /bin/sh -c 'x=a; while true; do x=$x$x; done'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # bats file_tags=once
-# What others read of us and we of them: skopeo, umoci, Debian's ctr; registries and archives.
+# What others read of us and we of them: skopeo, umoci, buildah, Debian's ctr; registries and archives.
 load lib
 setup() {
 	common_setup
@@ -153,4 +153,29 @@ seen() { skopeo inspect --raw --tls-verify=false "$1" | sha256sum | cut -d' ' -f
 	ctr images push --plain-http "$host/umoci:x" example.com/umoci:x >/dev/null
 	copy "docker://$host/umoci:x" "oci:$dir/back:x"
 	umoci stat --image "$dir/back:x" >/dev/null
+}
+
+buildah() { command buildah --root "$dir/buildah" --runroot "$dir/buildah-run" --storage-driver vfs "$@"; }
+
+@test "buildah's images, from a registry and archives" {
+	command -v buildah >/dev/null || skip "buildah is not installed"
+	registry_start
+	local target=127.0.0.1:$registry_port/built c kind
+	c=$(buildah from scratch)
+	buildah copy -q "$c" /bin/busybox /bin/busybox >/dev/null
+	buildah config --cmd '["/bin/busybox","echo","built"]' --workingdir / "$c"
+	for kind in oci docker; do
+		buildah commit -q --format $kind "$c" "demo.local/$kind:1" >/dev/null
+		buildah push -q --tls-verify=false "demo.local/$kind:1" "docker://$target:$kind"
+		ctr images pull --plain-http --snapshotter "$snapshotter" "$target:$kind" >/dev/null
+		[ "$(ctr run --rm $(run_flags) --snapshotter "$snapshotter" "$target:$kind" c1)" = built ]
+		buildah push -q "demo.local/$kind:1" "$kind-archive:$dir/$kind.tar:demo.local/$kind:2"
+		ctr -n archive images import --snapshotter "$snapshotter" "$dir/$kind.tar" >/dev/null
+		[ "$(ctr -n archive run --rm $(run_flags) --snapshotter "$snapshotter" "demo.local/$kind:2" c1)" = built ]
+		# and it reads what we send
+		ctr images push --plain-http "$target:back-$kind" "$target:$kind" >/dev/null
+		buildah pull -q --tls-verify=false "docker://$target:back-$kind" >/dev/null
+	done
+	# a docker-archive has the name that the image has in buildah, too
+	[ "$(ctr -n archive images check -q | xargs)" = "demo.local/docker:1 demo.local/docker:2 demo.local/oci:2" ]
 }
