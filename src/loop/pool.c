@@ -9,6 +9,7 @@
 #include "loop/lock.h"
 #include "loop/thread.h"
 #include <glib.h>
+#include <malloc.h>
 
 #define WORKER_STACK ((size_t)1024 * 1024)
 
@@ -114,6 +115,7 @@ static void *worker_run(void *data)
 		cond_broadcast(&pool->all_ended);
 	lock_release(&pool->lock);
 	worker_join(earlier);
+	malloc_trim(0); // what the burst that needed this worker has left in the heap
 	return NULL;
 }
 

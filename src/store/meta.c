@@ -30,7 +30,7 @@
 
 #define BATCH_MAX 256              // functions in one commit: a bound for how long the first one waits
 #define READERS_MAX 8              // connections; more readers wait for one
-#define READERS_IDLE 1             // kept open with nothing to do
+#define READERS_IDLE 4             // kept open with nothing to do
 #define CHECKPOINT_FRAMES 1000     // pages of 4 KiB
 #define CHECKPOINT_FRAMES_MAX 6000 // 24 MiB of WAL
 #define BUSY_TIMEOUT_MS 5000       // for people with the sqlite3 shell

@@ -285,7 +285,7 @@ static void test_concurrent(void)
 	meta_stats(env->db, &stats);
 	g_assert_cmpuint(stats.n_updates, ==, 16 * 60);
 	g_assert_cmpuint(stats.n_commits, <, 16 * 60);
-	g_assert_cmpuint(stats.n_readers, <=, 2);
+	g_assert_cmpuint(stats.n_readers, <=, 4); // what is kept of eight
 }
 
 /* ---- maps ---- */
