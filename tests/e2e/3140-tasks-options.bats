@@ -42,6 +42,19 @@ with_image() {
 	[[ $output == *'failed to look up the path of \"nothing-there\"'* ]]
 }
 
+@test "the directory of ctr install comes first in a shim's search paths, and the current directory is in none" {
+	daemon_stop
+	unset LD_LIBRARY_PATH
+	daemon_start
+	ctr run -d $(run_flags) --rootfs "$rootfs" c1 /bin/sleep 100
+	environment=$(tr '\0' '\n' <"/proc/$(pgrep -f -- "containerd-shim-runc-v2.*-id c1 .*$dir/c.sock")/environ")
+	[ "$(sed -n 's/^LD_LIBRARY_PATH=//p' <<<"$environment")" = /opt/containerd/lib ]
+	[[ $environment == *$'\nPATH=/opt/containerd/bin:'* ]]
+	ctr tasks rm -f c1
+	ctr containers rm c1
+	assert_clean
+}
+
 @test "what a runtime is configured with: a file's name reaches the shim, as does garbage" {
 	cat >"$dir/shim" <<-SH
 		#!/bin/sh
