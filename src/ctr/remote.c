@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctr/remote.h"
+#include "lazy/bind.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -40,7 +41,7 @@ static bool read_tls(Cli *cli, CtrRegistry *r, GError **error)
 
 bool ctr_registry_open(Cli *cli, const char *ref, CtrRegistry *ret, GError **error)
 {
-	if (!ctr_curl_load(error) || !read_tls(cli, ret, error))
+	if (!lazy_curl_load(error) || !read_tls(cli, ret, error))
 		return false;
 	read_user(cli, ret);
 	ret->http = http_client_new(NULL);

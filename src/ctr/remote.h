@@ -4,7 +4,7 @@
 /*
  * Registries that ctr itself speaks with: `content fetch-object`, `fetch-blob`, `push-object` (upstream
  * cmd/ctr/commands/resolver.go). All else goes through the daemon. libcurl is loaded when the first resolver
- * is made (lazy.c), so that other commands do not pay for it.
+ * is made (lazy/), so that other commands do not pay for it.
  */
 
 #include "ctr/ctr.h"
@@ -23,6 +23,3 @@ typedef struct {
 bool ctr_registry_open(Cli *cli, const char *ref, CtrRegistry *ret, GError **error);
 void ctr_registry_clear(CtrRegistry *r);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtrRegistry, ctr_registry_clear)
-
-/* lazy.c. Loads libcurl; NOT_FOUND with what the loader says. */
-bool ctr_curl_load(GError **error);
