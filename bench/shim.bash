@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What a running container costs: memory of its shim, and exec.
+# What a running container costs: memory of its shim, and exec; a daemon that finds them all again.
 
 shims() { pgrep -f "containerd-shim-runc-v2.*$top/disk/$1"; }
 # side -> average of the shims' private memory, kB
@@ -8,9 +8,20 @@ shim_private() {
 		awk '{s += $1; n++} END {print n ? int(s / n) : 0}'
 }
 
+# side, containers -> microseconds from the daemon's start until it has told of all of them as running
+restarted() {
+	local begin
+	kill -KILL "${pid[$1]}"
+	while kill -0 "${pid[$1]}" 2>/dev/null; do sleep 0.02; done
+	begin=${EPOCHREALTIME/./}
+	start_daemon "$1"
+	while [ "$(on "$1" tasks ls | grep -c RUNNING)" -lt "$2" ]; do :; done
+	echo $((${EPOCHREALTIME/./} - begin)) >>"$top/restarted.$1"
+}
+
 bench_shim() {
 	start_daemons
-	local n=50 execs=${EXECS:-300} i
+	local n=${SHIMS:-50} execs=${EXECS:-300} i
 	. "$here/start.bash"
 	for side in ours peer; do
 		export ctr=${bin[$side]}/ctr CONTAINERD_ADDRESS=${address[$side]} root side
@@ -32,6 +43,9 @@ bench_shim() {
 		p=$(pgrep -f "containerd-shim-runc-v2.*-id bench-$side-2 .*$top/disk/$side")
 		awk '/^Private_/ {s += $2} END {print s}' "/proc/$p/smaps_rollup" >"$top/after.$side"
 	done
+	for i in $(seq "$RUNS"); do
+		for side in ours peer; do restarted $side "$n"; done
+	done
 	for side in ours peer; do
 		export ctr=${bin[$side]}/ctr CONTAINERD_ADDRESS=${address[$side]} side
 		seq $n | xargs -P 4 -I{} sh -c '$ctr tasks rm -f bench-$side-{} >/dev/null 2>&1; $ctr containers rm bench-$side-{}' >/dev/null
@@ -40,4 +54,5 @@ bench_shim() {
 	row "one of $n shims, private memory, kB" "$(of private ours 1)" "$(of private peer 1)"
 	row "a shim after $execs execs, kB" "$(of after ours 1)" "$(of after peer 1)"
 	row "\`ctr tasks exec true\`, ms" "$(ms "$(of exec-crun ours 1)")" "$(ms "$(of exec-crun peer 1)")" "$(ms "$(of exec-crun bare 1)")"
+	row "a killed daemon, until it tells of all $n again, ms" "$(ms "$(of restarted ours 1)")" "$(ms "$(of restarted peer 1)")"
 }
