@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctr/remote.h"
-#include "lazy/bind.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -41,10 +40,10 @@ static bool read_tls(Cli *cli, CtrRegistry *r, GError **error)
 
 bool ctr_registry_open(Cli *cli, const char *ref, CtrRegistry *ret, GError **error)
 {
-	if (!lazy_curl_load(error) || !read_tls(cli, ret, error))
+	ret->http = http_client_new(NULL, error);
+	if (ret->http == NULL || !read_tls(cli, ret, error))
 		return false;
 	read_user(cli, ret);
-	ret->http = http_client_new(NULL);
 	ret->settings = registry_settings_new(cli_string(cli, "hosts-dir"));
 	ret->options = (RegistryOptions){
 	        .settings = ret->settings,

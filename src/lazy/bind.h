@@ -13,8 +13,9 @@
 #include <glib.h>
 #include <stdbool.h>
 
-/* Whether libcurl, which the user may lack with programs that were copied by hand, can be loaded. */
-bool lazy_curl_load(GError **error);
+/* NOT_FOUND where libcurl cannot be loaded, as may be with programs that were copied by hand. Weak: remote/
+ * asks, and is linked without this folder, too. */
+bool lazy_curl_load(GError **error) __attribute__((weak));
 
 /* The function of that name in a library (its soname); never NULL. */
 void *lazy_symbol(const char *library, const char *name);

@@ -137,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	server_give(data + 1, size - 1);
-	g_autoptr(HttpClient) http = http_client_new(NULL);
+	g_autoptr(HttpClient) http = http_client_new(NULL, NULL);
 	g_autoptr(Cancel) cancel = cancel_new(NULL);
 	cancel_set_deadline(cancel, time_mono() + DEADLINE);
 	unsigned what = data[0] % 5;

@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "lazy/bind.h"
 #include "loop/lock.h"
 #include "remote/proxy.h"
 #include "remote/tls-private.h"
@@ -68,8 +69,10 @@ static void global_init(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-HttpClient *http_client_new(const HttpLimits *limits)
+HttpClient *http_client_new(const HttpLimits *limits, GError **error)
 {
+	if (lazy_curl_load != NULL && !lazy_curl_load(error))
+		return NULL;
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, global_init);
 	HttpClient *c = g_new0(HttpClient, 1);

@@ -44,8 +44,9 @@ typedef struct {
 } HttpLimits;
 
 typedef struct HttpClient HttpClient;
-HttpClient *http_client_new(const HttpLimits *limits); // NULL: defaults
-void http_client_free(HttpClient *client);             // after its last response
+/* limits NULL: defaults. NULL, NOT_FOUND: a program that loads libcurl late (lazy/) does not find it. */
+HttpClient *http_client_new(const HttpLimits *limits, GError **error);
+void http_client_free(HttpClient *client); // after its last response
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HttpClient, http_client_free)
 
 /* Lines about requests: with dump the header of each request and each answer (`--http-dump`), with events

@@ -135,7 +135,7 @@ static bool sink(void *data, const void *buf, size_t len, GError **error)
 /* Resolves a/b:c `times` times, then fetches the blob; the error of the first that fails, or NULL. */
 static char *run(World *w, const char *const *pair, unsigned times, bool fetch)
 {
-	g_autoptr(HttpClient) http = http_client_new(NULL);
+	g_autoptr(HttpClient) http = http_client_new(NULL, NULL);
 	RegistryOptions options = {
 	        .http = http,
 	        .default_scheme = "http",

@@ -223,7 +223,7 @@ static void test_directories(void)
 static char *hosts_of(const char *config_path, const char *name, const char *scheme, GError **error)
 {
 	g_autoptr(RegistrySettings) settings = registry_settings_new(config_path);
-	g_autoptr(HttpClient) http = http_client_new(NULL);
+	g_autoptr(HttpClient) http = http_client_new(NULL, NULL);
 	RegistryOptions o = {.http = http, .settings = settings, .default_scheme = scheme};
 	g_autoptr(GPtrArray) hosts = registry_hosts(name, &o, error);
 	if (hosts == NULL)
@@ -365,7 +365,7 @@ static char *cri_hosts(const char *toml, const char *name, GError **error)
 	g_autoptr(RegistrySettings) settings = registry_settings_from_cri(view, error);
 	if (settings == NULL)
 		return NULL;
-	g_autoptr(HttpClient) http = http_client_new(NULL);
+	g_autoptr(HttpClient) http = http_client_new(NULL, NULL);
 	RegistryOptions o = {.http = http, .settings = settings};
 	g_autoptr(GPtrArray) hosts = registry_hosts(name, &o, error);
 	if (hosts == NULL)

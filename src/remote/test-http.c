@@ -67,7 +67,7 @@ static HttpResponse *get(HttpClient *c, TestServer *s, const char *method, const
 static void test_get(void)
 {
 	g_autoptr(TestServer) s = test_server_new(serve, NULL);
-	g_autoptr(HttpClient) c = http_client_new(NULL);
+	g_autoptr(HttpClient) c = http_client_new(NULL, NULL);
 	for (int i = 0; i < 3; i++) {
 		g_autoptr(GError) error = NULL;
 		g_autoptr(HttpResponse) r = get(c, s, "GET", "/ok", NULL, NULL, &error);
@@ -103,7 +103,7 @@ static ssize_t read_body(void *data, void *buf, size_t len, int64_t offset, GErr
 static void test_upload(void)
 {
 	g_autoptr(TestServer) s = test_server_new(serve, NULL);
-	g_autoptr(HttpClient) c = http_client_new(NULL);
+	g_autoptr(HttpClient) c = http_client_new(NULL, NULL);
 	g_autofree char *url = url_of(s, "/echo");
 	HttpRequest req = {.method = "PUT", .url = url, .body = read_body, .body_size = 300000};
 	g_autoptr(GError) error = NULL;
@@ -131,7 +131,7 @@ static void test_failures(void)
 {
 	g_autoptr(TestServer) s = test_server_new(serve, NULL);
 	HttpLimits limits = {.response_timeout_ns = 200 * NS_PER_MS};
-	g_autoptr(HttpClient) c = http_client_new(&limits);
+	g_autoptr(HttpClient) c = http_client_new(&limits, NULL);
 	fails(c, s, "/nothing", HTTP_CLOSED, "EOF");
 	fails(c, s, "/half-header", HTTP_CLOSED, "unexpected EOF");
 	fails(c, s, "/mute", HTTP_TIMEOUT, "net/http: timeout awaiting response headers");
@@ -178,7 +178,7 @@ static void test_bodies(void)
 {
 	g_autoptr(TestServer) s = test_server_new(serve, NULL);
 	HttpLimits limits = {.stall_timeout_ns = 300 * NS_PER_MS, .stall_bytes = 1000};
-	g_autoptr(HttpClient) c = http_client_new(&limits);
+	g_autoptr(HttpClient) c = http_client_new(&limits, NULL);
 	g_autoptr(GError) error = NULL;
 	HttpFailure failure = HTTP_OK;
 	size_t got = 0;
@@ -220,7 +220,7 @@ static void *cancel_later(void *data)
 static void test_cancel(void)
 {
 	g_autoptr(TestServer) s = test_server_new(serve, NULL);
-	g_autoptr(HttpClient) c = http_client_new(NULL);
+	g_autoptr(HttpClient) c = http_client_new(NULL, NULL);
 	static const char *const paths[] = {"/mute", "/trickle", "/endless"};
 	for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
 		g_autoptr(Cancel) cancel = cancel_new(NULL);

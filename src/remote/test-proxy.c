@@ -90,7 +90,7 @@ static void test_used(void)
 	g_setenv("HTTP_PROXY", test_server_host(s), TRUE);
 	g_setenv("HTTPS_PROXY", test_server_host(s), TRUE);
 	g_setenv("NO_PROXY", "127.0.0.0/8", TRUE);
-	g_autoptr(HttpClient) http = http_client_new(NULL);
+	g_autoptr(HttpClient) http = http_client_new(NULL, NULL);
 	HttpRequest req = {.method = "GET", .url = "http://registry.invalid/v2/"};
 	g_autoptr(GError) error = NULL;
 	g_autoptr(HttpResponse) r = http_do(http, &req, NULL, NULL, &error);

@@ -115,7 +115,7 @@ static void setup(World *w, gconstpointer mode)
 	}
 	w->digest = digest_bytes(w->blob, BLOB);
 	w->server = test_server_new(handle, w);
-	w->http = http_client_new(NULL);
+	w->http = http_client_new(NULL, NULL);
 	w->options = (RegistryOptions){.http = w->http, .default_scheme = "http"};
 	ResolverOptions o = {.http = w->http, .hosts = registry_hosts, .hosts_data = &w->options};
 	g_autofree char *ref = g_strconcat(test_server_host(w->server), "/a/b:c", NULL);

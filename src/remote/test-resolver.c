@@ -249,7 +249,7 @@ typedef struct {
 static void client_init(Client *c, World *w, const char *scheme)
 {
 	HttpLimits limits = {.stall_timeout_ns = 200 * NS_PER_MS, .stall_bytes = 1000};
-	c->http = http_client_new(&limits);
+	c->http = http_client_new(&limits, NULL);
 	c->options = (RegistryOptions){.http = c->http, .default_scheme = scheme};
 	static const char *const headers[] = {"X-Secret: s3cret", NULL};
 	ResolverOptions o = {
@@ -430,7 +430,7 @@ static void mirrored(const char *how, unsigned first, unsigned second)
 	world_init(&b, "ok");
 	World *worlds[] = {&a, &b};
 	HttpLimits limits = {.stall_timeout_ns = 200 * NS_PER_MS, .stall_bytes = 1000};
-	g_autoptr(HttpClient) http = http_client_new(&limits);
+	g_autoptr(HttpClient) http = http_client_new(&limits, NULL);
 	ResolverOptions o = {.http = http, .hosts = two_hosts, .hosts_data = worlds};
 	g_autoptr(GError) error = NULL;
 	Resolver *r = resolver_new(&o, "example.com/a/b:c", &error);
@@ -464,7 +464,7 @@ static void test_distrust(void)
 	world_init(&a, "ok");
 	world_init(&b, "ok");
 	World *worlds[] = {&a, &b};
-	g_autoptr(HttpClient) http = http_client_new(NULL);
+	g_autoptr(HttpClient) http = http_client_new(NULL, NULL);
 	ResolverOptions o = {.http = http, .hosts = two_hosts, .hosts_data = worlds};
 	g_autoptr(GError) error = NULL;
 	Resolver *r = resolver_new(&o, "example.com/a/b:c", &error);

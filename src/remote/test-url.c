@@ -89,7 +89,7 @@ static RegistryHost *only(GPtrArray *hosts)
 
 static void test_default_hosts(void)
 {
-	g_autoptr(HttpClient) http = http_client_new(NULL);
+	g_autoptr(HttpClient) http = http_client_new(NULL, NULL);
 	RegistryOptions o = {.http = http};
 	static const struct {
 		const char *name, *default_scheme, *scheme, *host;

@@ -69,7 +69,9 @@ Resolver *registry_resolver(Transfer *t, const TransferRegistry *r, HttpClient *
 char *transfer_explain(Transfer *t, const Ctx *ctx, const TransferRegistry *from, bool attempt,
                        GError **error)
 {
-	g_autoptr(HttpClient) http = http_client_new(&t->config.http);
+	g_autoptr(HttpClient) http = http_client_new(&t->config.http, error);
+	if (http == NULL)
+		return NULL;
 	g_autoptr(RegistrySettings) settings = settings_for(t, from);
 	const RegistryOptions registry = registry_options(from, http, settings);
 	const ExplainOptions options = {
@@ -151,9 +153,9 @@ static bool convert_legacy(Operation *op, Descriptor *desc, GError **error)
 bool transfer_pull(Transfer *t, const Ctx *ctx, const TransferRegistry *from, const TransferImages *to,
                    TransferProgressSink progress, GError **error)
 {
-	g_autoptr(HttpClient) http = http_client_new(&t->config.http);
+	g_autoptr(HttpClient) http = http_client_new(&t->config.http, error);
 	g_auto(Operation) op = {0};
-	if (!operation_begin(&op, t, ctx, error))
+	if (http == NULL || !operation_begin(&op, t, ctx, error))
 		return false;
 	progress_say(progress, NULL, NULL, "Resolving from OCI Registry (%s)", from->reference);
 	g_auto(Descriptor) desc = {0};

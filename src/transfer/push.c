@@ -156,9 +156,9 @@ static bool upload_index(Push *p, const Descriptor *index, GError **error)
 bool transfer_push(Transfer *t, const Ctx *ctx, const TransferImages *from, const TransferRegistry *to,
                    TransferProgressSink progress, GError **error)
 {
-	g_autoptr(HttpClient) http = http_client_new(&t->config.http);
+	g_autoptr(HttpClient) http = http_client_new(&t->config.http, error);
 	g_auto(Operation) op = {0};
-	if (!operation_begin(&op, t, ctx, error))
+	if (http == NULL || !operation_begin(&op, t, ctx, error))
 		return false;
 	g_autoptr(Image) image = images_get(t->config.db, &op.ctx, from->name, error);
 	if (image == NULL)

@@ -146,3 +146,15 @@ endpoint = [\"https://mirror.example\"]"
 	[[ $(ctr plugins ls) == *io.containerd.cri.v1*images*error* ]]
 	grep -q 'invalid cri image config: `mirrors` cannot be set when `config_path` is provided: write \[host.*https://mirror.example.*\] into /etc/containerd/certs.d/docker.io/hosts.toml instead of what stands at .*config.toml:' "$dir/log"
 }
+
+@test "programs that were copied to where libcurl is not: a pull says so, and the daemon goes on" {
+	lib=$(readlink -f "$(ldconfig -p | awk '$1 == "libcurl.so.4" {print $NF; exit}')")
+	nsenter -t "$(cat "$dir/pid")" -m mount --bind /dev/null "$lib"
+	run ctr images pull --plain-http 127.0.0.1:1/a:b
+	[ "$status" -eq 1 ]
+	[[ $output == *"registries need libcurl: "*"libcurl.so.4: file too short"* ]]
+	ctr version
+	nsenter -t "$(cat "$dir/pid")" -m umount "$lib"
+	run ctr images pull --plain-http 127.0.0.1:1/a:b
+	[[ $output == *"connection refused"* ]]
+}
