@@ -15,8 +15,8 @@ static bool prepend(const char *variable, const char *root, const char *dir, GEr
 {
 	g_autofree char *path = path_join(root, dir);
 	const char *before = g_getenv(variable);
-	// An empty name in such a list is the current directory (upstream leaves one): the loader would look for
-	// each library of each runtime there, which costs a runtime 2 ms, and take what it finds.
+	// An empty name in such a list is the current directory (upstream leaves one): the loader would look
+	// for each library of each runtime there, which costs a runtime 2 ms, and take what it finds.
 	g_autofree char *value = str_empty(before) ? g_strdup(path) : g_strdup_printf("%s:%s", path, before);
 
 	return dir_make_all(path, 0711, error) && g_setenv(variable, value, true);
