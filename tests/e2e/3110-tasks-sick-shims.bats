@@ -62,7 +62,7 @@ bundles_are() { [ "$(ls "$base" | tr '\n' ' ')" = "$1" ]; }
 	[ "$(ctr run --rm $(run_flags) --rootfs "$rootfs" other /bin/echo fine)" = fine ]
 	wait_for 30 bundles_are "good "
 	# it was ready before it knew of these that they do not answer
-	for c in sick-mute sick-half stopped; do
+	for c in sick-mute sick-deaf stopped; do
 		[ "$(line_of "successfully booted")" -lt "$(line_of "failed to load shim.*id=$c ")" ]
 	done
 	# the processes of the two, and their containers, are gone as well
