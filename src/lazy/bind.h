@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * Libraries that most commands of ctr never call, and the daemon not before its first transfer, bound at the
- * first use instead of at the start: the dynamic linker would spend three quarters of the time of a short
- * command on them, and an idle daemon would have half of its memory of them. The linker finds the functions
- * in this folder and leaves the libraries out (--as-needed), so each function that our code calls of such a
- * library has to be here; without one the program is linked as ever.
+ * Libraries that most commands of ctr never call, and the daemon not before its first transfer or without a
+ * debug, metrics or TCP server, bound at the first use instead of at the start: the dynamic linker would
+ * spend three quarters of the time of a short command on them, and an idle daemon would have half of its
+ * memory of them. The linker finds the functions in this folder and leaves the libraries out (--as-needed),
+ * so each function that our code calls of such a library has to be here; without one the program is linked as
+ * ever.
  *
  * Only main programs link this folder. Any thread may call the functions. A library that is not installed is
  * fatal at the first call: our packages depend on them all.
