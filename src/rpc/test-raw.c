@@ -14,7 +14,7 @@ void raw_server_start(RawServer *s, const RpcServerLimits *limits)
 	test_service_add(s->server, s->loop);
 }
 
-static void stopped(void *data)
+static void set_done(void *data)
 {
 	__atomic_store_n((bool *)data, true, __ATOMIC_SEQ_CST);
 }
@@ -27,13 +27,37 @@ typedef struct {
 static void stop_begin(void *data)
 {
 	Stop *stop = data;
-	rpc_server_stop(stop->server, stopped, &stop->done);
+	rpc_server_stop(stop->server, set_done, &stop->done);
 }
 
+typedef struct {
+	RpcServer *server;
+	unsigned n_connections;
+	bool done;
+} Count;
+
+static void count(void *data)
+{
+	Count *c = data;
+	c->n_connections = rpc_server_n_connections(c->server);
+	set_done(&c->done);
+}
+
+static unsigned n_connections(RawServer *s)
+{
+	Count c = {.server = s->server};
+	loop_post(s->loop, count, &c);
+	while (!__atomic_load_n(&c.done, __ATOMIC_SEQ_CST))
+		cancel_sleep(NULL, NS_PER_MS, NULL);
+	return c.n_connections;
+}
+
+/* The connections first: what one of them holds unread may still begin a call. */
 void raw_wait_idle(RawServer *s)
 {
-	for (unsigned i = 0; i < 500 && rpc_server_n_calls(s->server) > 0; i++)
+	for (unsigned i = 0; i < 500 && (n_connections(s) > 0 || rpc_server_n_calls(s->server) > 0); i++)
 		cancel_sleep(NULL, 10 * NS_PER_MS, NULL);
+	g_assert_cmpuint(n_connections(s), ==, 0);
 	g_assert_cmpuint(rpc_server_n_calls(s->server), ==, 0);
 }
 

@@ -22,5 +22,5 @@ bool raw_write(int fd, const void *data, size_t len);
 bool raw_read(int fd, void *data, size_t len);
 /* Reads and throws away until the end of file; asserts that it comes. */
 void raw_read_eof(int fd);
-/* Waits until no handler runs. */
+/* Waits until every connection has ended, at either side, and no handler runs. */
 void raw_wait_idle(RawServer *s);
