@@ -73,12 +73,20 @@ RpcCallOptions ctr_call_options(Cli *cli)
 	return (RpcCallOptions){.ns = ctr_ns(cli), .lease = ctr.lease, .cancel = ctr_cancel(cli)};
 }
 
-bool ctr_call(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, const void *request,
-              void *ret, GError **error)
+RpcClientCall *ctr_call_begin(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method,
+                              const void *request, GError **error)
 {
 	RpcClient *client = ctr_client(cli, error);
 	RpcCallOptions options = ctr_call_options(cli);
-	return client != NULL && rpc_client_call(client, service, method, &options, request, ret, error);
+	return client != NULL ? rpc_client_call_begin(client, service, method, &options, request, error)
+	                      : NULL;
+}
+
+bool ctr_call(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, const void *request,
+              void *ret, GError **error)
+{
+	RpcClientCall *call = ctr_call_begin(cli, service, method, request, error);
+	return call != NULL && rpc_client_call_wait(call, ret, error);
 }
 
 const char *ctr_namespace_default(Cli *cli, const char *what, const char *otherwise)

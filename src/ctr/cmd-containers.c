@@ -9,13 +9,19 @@
 #define SERVICE &containerd__services__containers__v1__containers__descriptor
 typedef Containerd__Services__Containers__V1__Container PbContainer;
 
-bool ctr_container_get(Cli *cli, const char *id,
-                       Containerd__Services__Containers__V1__GetContainerResponse **ret, GError **error)
+RpcClientCall *ctr_container_get_begin(Cli *cli, const char *id, GError **error)
 {
 	Containerd__Services__Containers__V1__GetContainerRequest req =
 	        CONTAINERD__SERVICES__CONTAINERS__V1__GET_CONTAINER_REQUEST__INIT;
 	req.id = id;
-	return ctr_call(cli, SERVICE, "Get", &req, ret, error);
+	return ctr_call_begin(cli, SERVICE, "Get", &req, error);
+}
+
+bool ctr_container_get(Cli *cli, const char *id,
+                       Containerd__Services__Containers__V1__GetContainerResponse **ret, GError **error)
+{
+	RpcClientCall *call = ctr_container_get_begin(cli, id, error);
+	return call != NULL && rpc_client_call_wait(call, ret, error);
 }
 
 bool ctr_container_delete(Cli *cli, const char *id, bool with_snapshot, GError **error)

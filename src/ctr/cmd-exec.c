@@ -27,11 +27,11 @@ static bool set_user(Cli *cli, const Containerd__Services__Containers__V1__Conta
 	return ctr_set_user(spec, cli_string(cli, "user"), &rootfs, error);
 }
 
-/* The container's process with what the flags change, as JSON. */
-static char *process_json(Cli *cli, GError **error)
+/* The container's process with what the flags change, as JSON. get is the call for the container; freed. */
+static char *process_json(Cli *cli, RpcClientCall *get, GError **error)
 {
 	autopb Containerd__Services__Containers__V1__GetContainerResponse *resp = NULL;
-	if (!ctr_container_get(cli, cli_arg(cli, 0), &resp, error))
+	if (!rpc_client_call_wait(get, &resp, error))
 		return NULL;
 	const Google__Protobuf__Any *any = resp->container->spec;
 	g_autoptr(JsonObject) spec =
@@ -76,20 +76,45 @@ static bool add_process(Cli *cli, const char *exec_id, TaskIo *io, char *json, G
 }
 
 /* Everything after the process was added; takes the wait. */
-static bool run_process(Cli *cli, const char *exec_id, TaskIo *io, CtrWait *wait, GError **error)
+static bool run_process(Cli *cli, const char *exec_id, TaskIo *io, RpcClientCall *wait, GError **error)
 {
 	const char *id = cli_arg(cli, 0);
 	bool detach = cli_bool(cli, "detach");
 	if ((!detach && !task_io_start(io, cli, id, exec_id, error)) ||
 	    !ctr_task_start(cli, id, exec_id, NULL, error)) {
-		ctr_wait_free(wait);
+		rpc_client_call_forget(wait);
 		return false;
 	}
 	if (detach) {
-		ctr_wait_free(wait);
+		rpc_client_call_forget(wait);
 		return true;
 	}
 	return ctr_follow(cli, io, wait, error);
+}
+
+/* The names of the streams go while the daemon deletes. Children that the process left hold the streams
+ * themselves open until it has deleted: what they write is awaited after it, as upstream does. */
+static void delete_process(Cli *cli, const char *exec_id, TaskIo *io, bool drain)
+{
+	uint32_t status = 0;
+	RpcClientCall *call = ctr_task_delete_begin(cli, cli_arg(cli, 0), exec_id, NULL);
+	task_io_remove(io);
+	if (call != NULL)
+		ctr_task_delete_end(call, &status, NULL);
+	if (drain)
+		task_io_wait(io);
+}
+
+static bool exec_in(Cli *cli, const char *exec_id, TaskIo *io, char *json, GError **error)
+{
+	if (!add_process(cli, exec_id, io, json, error))
+		return false;
+	bool detach = cli_bool(cli, "detach");
+	RpcClientCall *wait = ctr_wait_begin(cli, cli_arg(cli, 0), exec_id, error);
+	bool ok = wait != NULL && run_process(cli, exec_id, io, wait, error);
+	if (!ok || !detach)
+		delete_process(cli, exec_id, io, ok && !detach);
+	return ok;
 }
 
 static bool exec_run(Cli *cli, GError **error)
@@ -105,26 +130,18 @@ static bool exec_run(Cli *cli, GError **error)
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "can't use log-uri with tty");
 	if (*log_uri != '\0' && *cli_string(cli, "fifo-dir") != '\0')
 		return error_set(error, CTRD_ERR_INVALID_ARGUMENT, "can't use log-uri with fifo-dir");
-	g_autofree char *json = process_json(cli, error);
-	if (json == NULL)
-		return false;
 	TaskIoOptions options = {
 	        .terminal = tty, .log_uri = log_uri, .fifo_dir = cli_string(cli, "fifo-dir")};
-	TaskIo *io = task_io_new(exec_id, &options, error);
-	if (io == NULL)
+	g_autoptr(GError) io_error = NULL;
+	RpcClientCall *get = ctr_container_get_begin(cli, id, error);
+	if (get == NULL)
 		return false;
-	bool ok = add_process(cli, exec_id, io, json, error);
-	if (ok) {
-		CtrWait *wait = ctr_wait_begin(cli, id, exec_id, error);
-		ok = wait != NULL && run_process(cli, exec_id, io, wait, error);
-		uint32_t status = 0;
-		if (!ok || !detach)
-			ctr_task_delete(cli, id, exec_id, &status, NULL);
-		// after the delete, as upstream: children that the process left hold its streams open until
-		// then
-		if (ok && !detach)
-			task_io_wait(io);
-	}
+	// while the daemon looks the container up; what it says of it comes first
+	TaskIo *io = task_io_new(exec_id, &options, &io_error);
+	g_autofree char *json = process_json(cli, get, error);
+	if (json != NULL && io == NULL)
+		g_propagate_error(error, g_steal_pointer(&io_error));
+	bool ok = json != NULL && io != NULL && exec_in(cli, exec_id, io, json, error);
 	task_io_free(io, ok && detach);
 	return ok;
 }

@@ -43,11 +43,11 @@ static void end_task(Cli *cli, const char *id)
 {
 	uint32_t status = 0;
 	g_autoptr(GError) error = NULL;
-	CtrWait *wait = ctr_wait_begin(cli, id, "", NULL);
+	RpcClientCall *wait = ctr_wait_begin(cli, id, "", NULL);
 	if (wait != NULL && ctr_task_kill(cli, id, "", 9, true, NULL))
 		ctr_wait_end(wait, &status, NULL);
 	else
-		ctr_wait_free(wait);
+		rpc_client_call_forget(wait);
 	if (!ctr_task_delete(cli, id, "", &status, &error) && !error_is(error, CTRD_ERR_NOT_FOUND))
 		fprintf(stderr, "ctr: failed to cleanup task: %s\n", error->message);
 }
@@ -56,18 +56,18 @@ static void end_task(Cli *cli, const char *id)
 static bool start_and_follow(Cli *cli, const CtrContainer *c, TaskIo *io, uint32_t pid, bool detach,
                              GError **error)
 {
-	CtrWait *wait = NULL;
+	RpcClientCall *wait = NULL;
 	if (!detach) {
 		wait = ctr_wait_begin(cli, c->id, "", error);
 		if (wait == NULL)
 			return false;
 		if (!task_io_start(io, cli, c->id, "", error)) {
-			ctr_wait_free(wait);
+			rpc_client_call_forget(wait);
 			return false;
 		}
 	}
 	if (!write_pid_file(cli, pid, error) || !ctr_task_start(cli, c->id, "", NULL, error)) {
-		ctr_wait_free(wait);
+		rpc_client_call_forget(wait);
 		return false;
 	}
 	if (detach)

@@ -69,102 +69,52 @@ bool ctr_task_kill(Cli *cli, const char *id, const char *exec_id, uint32_t sig, 
 	return ctr_call(cli, SERVICE, "Kill", &req, &resp, error);
 }
 
-bool ctr_task_delete(Cli *cli, const char *id, const char *exec_id, uint32_t *ret_status, GError **error)
+RpcClientCall *ctr_task_delete_begin(Cli *cli, const char *id, const char *exec_id, GError **error)
 {
-	autopb Containerd__Services__Tasks__V1__DeleteResponse *resp = NULL;
 	if (*exec_id == '\0') {
 		Containerd__Services__Tasks__V1__DeleteTaskRequest req =
 		        CONTAINERD__SERVICES__TASKS__V1__DELETE_TASK_REQUEST__INIT;
 		req.container_id = id;
-		if (!ctr_call(cli, SERVICE, "Delete", &req, &resp, error))
-			return false;
-	} else {
-		Containerd__Services__Tasks__V1__DeleteProcessRequest req =
-		        CONTAINERD__SERVICES__TASKS__V1__DELETE_PROCESS_REQUEST__INIT;
-		req.container_id = id;
-		req.exec_id = exec_id;
-		if (!ctr_call(cli, SERVICE, "DeleteProcess", &req, &resp, error))
-			return false;
+		return ctr_call_begin(cli, SERVICE, "Delete", &req, error);
 	}
+	Containerd__Services__Tasks__V1__DeleteProcessRequest req =
+	        CONTAINERD__SERVICES__TASKS__V1__DELETE_PROCESS_REQUEST__INIT;
+	req.container_id = id;
+	req.exec_id = exec_id;
+	return ctr_call_begin(cli, SERVICE, "DeleteProcess", &req, error);
+}
+
+bool ctr_task_delete_end(RpcClientCall *call, uint32_t *ret_status, GError **error)
+{
+	autopb Containerd__Services__Tasks__V1__DeleteResponse *resp = NULL;
+	if (!rpc_client_call_wait(call, &resp, error))
+		return false;
 	*ret_status = resp->exit_status;
 	return true;
 }
 
-struct CtrWait {
-	RpcStream *stream;
-	RpcClient *client;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	int refs;
-	bool done;
-	uint32_t status;
-	GError *error;
-};
-
-static void wait_unref(CtrWait *w)
+bool ctr_task_delete(Cli *cli, const char *id, const char *exec_id, uint32_t *ret_status, GError **error)
 {
-	pthread_mutex_lock(&w->lock);
-	bool last = --w->refs == 0;
-	pthread_mutex_unlock(&w->lock);
-	if (!last)
-		return;
-	g_clear_error(&w->error);
-	pthread_mutex_destroy(&w->lock);
-	pthread_cond_destroy(&w->cond);
-	g_free(w);
+	RpcClientCall *call = ctr_task_delete_begin(cli, id, exec_id, error);
+	return call != NULL && ctr_task_delete_end(call, ret_status, error);
 }
 
-static void wait_done(const void *response, const GError *error, void *data)
+RpcClientCall *ctr_wait_begin(Cli *cli, const char *id, const char *exec_id, GError **error)
 {
-	CtrWait *w = data;
-	const Containerd__Services__Tasks__V1__WaitResponse *resp = response;
-	pthread_mutex_lock(&w->lock);
-	w->done = true;
-	if (error != NULL)
-		w->error = g_error_copy(error);
-	else
-		w->status = resp->exit_status;
-	pthread_cond_signal(&w->cond);
-	pthread_mutex_unlock(&w->lock);
-	wait_unref(w);
-}
-
-CtrWait *ctr_wait_begin(Cli *cli, const char *id, const char *exec_id, GError **error)
-{
-	RpcClient *client = ctr_client(cli, error);
-	if (client == NULL)
-		return NULL;
-	CtrWait *w = g_new0(CtrWait, 1);
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->cond, NULL);
-	w->refs = 2;
 	Containerd__Services__Tasks__V1__WaitRequest req =
 	        CONTAINERD__SERVICES__TASKS__V1__WAIT_REQUEST__INIT;
 	req.container_id = id;
 	req.exec_id = exec_id;
-	RpcCallOptions options = ctr_call_options(cli);
-	rpc_client_call_async(client, SERVICE, "Wait", &options, &req, wait_done, w);
-	return w;
+	return ctr_call_begin(cli, SERVICE, "Wait", &req, error);
 }
 
-bool ctr_wait_end(CtrWait *w, uint32_t *ret_status, GError **error)
+bool ctr_wait_end(RpcClientCall *wait, uint32_t *ret_status, GError **error)
 {
-	pthread_mutex_lock(&w->lock);
-	while (!w->done)
-		pthread_cond_wait(&w->cond, &w->lock);
-	bool ok = w->error == NULL;
-	*ret_status = w->status;
-	if (!ok)
-		g_propagate_error(error, g_steal_pointer(&w->error));
-	pthread_mutex_unlock(&w->lock);
-	wait_unref(w);
-	return ok;
-}
-
-void ctr_wait_free(CtrWait *w)
-{
-	if (w != NULL)
-		wait_unref(w);
+	autopb Containerd__Services__Tasks__V1__WaitResponse *resp = NULL;
+	if (!rpc_client_call_wait(wait, &resp, error))
+		return false;
+	*ret_status = resp->exit_status;
+	return true;
 }
 
 static bool task_get(Cli *cli, const char *id, const char *exec_id,
@@ -379,7 +329,7 @@ static bool delete_one(Cli *cli, const char *id, const char *exec_id, bool force
 		        : state->process->status == CONTAINERD__V1__TYPES__STATUS__CREATED ? "created"
 		                                                                           : "running");
 	if (running) {
-		CtrWait *wait = ctr_wait_begin(cli, id, exec_id, error);
+		RpcClientCall *wait = ctr_wait_begin(cli, id, exec_id, error);
 		uint32_t status = 0;
 		g_autoptr(GError) failed = NULL;
 		if (wait == NULL)
@@ -387,7 +337,7 @@ static bool delete_one(Cli *cli, const char *id, const char *exec_id, bool force
 		if (!ctr_task_kill(cli, id, exec_id, SIGKILL, *exec_id == '\0', &failed) &&
 		    !error_is(failed, CTRD_ERR_NOT_FOUND) &&
 		    !error_is(failed, CTRD_ERR_FAILED_PRECONDITION)) {
-			ctr_wait_free(wait);
+			rpc_client_call_forget(wait);
 			g_propagate_error(error, g_steal_pointer(&failed));
 			return false;
 		}
@@ -532,7 +482,7 @@ static bool metrics_run(Cli *cli, GError **error)
 
 /* ---- attach, start ---- */
 
-bool ctr_follow(Cli *cli, TaskIo *io, CtrWait *wait, GError **error)
+bool ctr_follow(Cli *cli, TaskIo *io, RpcClientCall *wait, GError **error)
 {
 	uint32_t status = 0;
 	task_io_forward(io);
@@ -550,7 +500,7 @@ static bool attach_run(Cli *cli, GError **error)
 		return false;
 	const Containerd__V1__Types__Process *p = state->process;
 	TaskIo *io = task_io_attach(p->stdin, p->stdout, p->stderr, p->terminal);
-	CtrWait *wait = ctr_wait_begin(cli, id, "", error);
+	RpcClientCall *wait = ctr_wait_begin(cli, id, "", error);
 	bool ok = wait != NULL && task_io_start(io, cli, id, "", error);
 	if (ok) {
 		ok = ctr_follow(cli, io, wait, error);
@@ -560,7 +510,7 @@ static bool attach_run(Cli *cli, GError **error)
 			ctr_task_delete(cli, id, "", &status, NULL);
 		}
 	} else {
-		ctr_wait_free(wait);
+		rpc_client_call_forget(wait);
 	}
 	task_io_free(io, false);
 	return ok;

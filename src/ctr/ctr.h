@@ -28,6 +28,9 @@ void ctr_set_lease(Cli *cli, const char *lease);
 /* One unary call; *ret is freed with autopb. */
 bool ctr_call(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, const void *request,
               void *ret, GError **error);
+/* The same in two steps, of which rpc_client_call_wait is the second. NULL: error. */
+RpcClientCall *ctr_call_begin(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method,
+                              const void *request, GError **error);
 RpcStream *ctr_stream(Cli *cli, const ProtobufCServiceDescriptor *service, const char *method, RpcKind kind,
                       const void *request, GError **error);
 RpcCallOptions ctr_call_options(Cli *cli);

@@ -317,6 +317,18 @@ void task_io_wait(TaskIo *io)
 	io->pumping = false;
 }
 
+void task_io_remove(TaskIo *io)
+{
+	if (io->dir == NULL)
+		return;
+	const char *const paths[] = {io->in, io->out, io->err};
+	for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
+		if (*paths[i] != '\0')
+			unlink(paths[i]);
+	rmdir(io->dir);
+	g_clear_pointer(&io->dir, g_free);
+}
+
 void task_io_free(TaskIo *io, bool keep)
 {
 	if (io == NULL)
@@ -333,8 +345,8 @@ void task_io_free(TaskIo *io, bool keep)
 	fd_close(&io->err_fd);
 	fd_close(&io->signal_fd);
 	fd_close(&io->wake_fd);
-	if (io->dir != NULL && !keep)
-		tree_remove(io->dir, NULL);
+	if (!keep)
+		task_io_remove(io);
 	g_free(io->dir);
 	g_free(io->in);
 	g_free(io->out);

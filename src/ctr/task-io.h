@@ -35,5 +35,7 @@ bool task_io_start(TaskIo *io, Cli *cli, const char *container_id, const char *e
 void task_io_forward(TaskIo *io);
 /* The process has ended: waits until what it wrote has been copied. */
 void task_io_wait(TaskIo *io);
+/* The names of the FIFOs go; open ones stay. After Start: nobody opens them any more. */
+void task_io_remove(TaskIo *io);
 /* Removes the FIFOs; NULL is fine. keep: leaves them (detached). */
 void task_io_free(TaskIo *io, bool keep);

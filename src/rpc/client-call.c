@@ -257,7 +257,7 @@ static void start_posted(void *data)
 			call->timer = loop_timer_new(call->x.loop, deadline_passed, call);
 			loop_timer_start(call->timer, MAX(call->deadline - time_mono(), 0), 0);
 		}
-		rpc_client_begin(call);
+		rpc_client_place(call);
 	}
 	rpc_xfer_unref(&call->x);
 }
@@ -282,15 +282,20 @@ static void wait_gone(RpcClientCall *call)
 		cond_wait(&call->x.cond, &call->x.lock);
 }
 
-bool rpc_client_call(RpcClient *client, const ProtobufCServiceDescriptor *service, const char *method,
-                     const RpcCallOptions *options, const void *request, void *ret, GError **error)
+RpcClientCall *rpc_client_call_begin(RpcClient *client, const ProtobufCServiceDescriptor *service,
+                                     const char *method, const RpcCallOptions *options, const void *request,
+                                     GError **error)
 {
-	g_assert(!loop_is_current(client->loop));
 	RpcClientCall *call =
 	        rpc_client_call_new(client, service, method, RPC_UNARY, options, request, error);
-	if (call == NULL)
-		return false;
-	rpc_client_call_start(call);
+	if (call != NULL)
+		rpc_client_call_start(call);
+	return call;
+}
+
+bool rpc_client_call_wait(RpcClientCall *call, void *ret, GError **error)
+{
+	g_assert(!loop_is_current(call->x.loop));
 	wait_gone(call);
 	ProtobufCMessage *response = NULL;
 	if (rpc_client_call_status(call, error)) {
@@ -301,6 +306,19 @@ bool rpc_client_call(RpcClient *client, const ProtobufCServiceDescriptor *servic
 	if (response != NULL)
 		*(ProtobufCMessage **)ret = response;
 	return response != NULL;
+}
+
+void rpc_client_call_forget(RpcClientCall *call)
+{
+	if (call != NULL)
+		rpc_xfer_unref(&call->x);
+}
+
+bool rpc_client_call(RpcClient *client, const ProtobufCServiceDescriptor *service, const char *method,
+                     const RpcCallOptions *options, const void *request, void *ret, GError **error)
+{
+	RpcClientCall *call = rpc_client_call_begin(client, service, method, options, request, error);
+	return call != NULL && rpc_client_call_wait(call, ret, error);
 }
 
 typedef struct {

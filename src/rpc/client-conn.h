@@ -10,7 +10,7 @@ void rpc_client_drop(RpcClient *client);
 /* Takes fd, connected (-1: none, for tests), as the connection for new calls. */
 bool rpc_client_use_fd(RpcClient *client, int fd, GError **error);
 /* Puts the call on the connection, which is made where there is none. */
-void rpc_client_begin(RpcClientCall *call);
+void rpc_client_place(RpcClientCall *call);
 /* Takes a call back that waits for the connection. */
 void rpc_client_unwait(RpcClientCall *call);
 /* Begins once more where the server refused the call unseen. */

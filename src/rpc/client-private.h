@@ -8,8 +8,6 @@
 #include "rpc/dial.h"
 #include "rpc/xfer.h"
 
-typedef struct RpcClientCall RpcClientCall;
-
 struct RpcClient {
 	Loop *loop;
 	RpcProto proto;

@@ -225,7 +225,7 @@ static void wait_for_dial(RpcClient *c, RpcClientCall *call)
 	}
 }
 
-void rpc_client_begin(RpcClientCall *call)
+void rpc_client_place(RpcClientCall *call)
 {
 	RpcClient *c = call->client;
 	g_autoptr(GError) error = NULL;
@@ -263,7 +263,7 @@ bool rpc_client_retry(RpcClientCall *call)
 		rpc_msg_list_clear(&call->x.sendq);
 		rpc_msg_list_push(&call->x.sendq, g_steal_pointer(&call->request));
 	}
-	rpc_client_begin(call);
+	rpc_client_place(call);
 	return true;
 }
 

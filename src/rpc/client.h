@@ -44,6 +44,15 @@ typedef struct {
 bool rpc_client_call(RpcClient *client, const ProtobufCServiceDescriptor *service, const char *method,
                      const RpcCallOptions *options, const void *request, void *ret, GError **error);
 
+/* The same in two steps, for what the caller can do meanwhile. NULL: error. */
+typedef struct RpcClientCall RpcClientCall;
+RpcClientCall *rpc_client_call_begin(RpcClient *client, const ProtobufCServiceDescriptor *service,
+                                     const char *method, const RpcCallOptions *options, const void *request,
+                                     GError **error);
+bool rpc_client_call_wait(RpcClientCall *call, void *ret, GError **error); // frees the call
+/* Instead of the wait: it goes on, and its answer is thrown away. NULL is fine. */
+void rpc_client_call_forget(RpcClientCall *call);
+
 /* response is NULL where error is set; both are borrowed. */
 typedef void (*RpcReplyFn)(const void *response, const GError *error, void *data);
 /* The request is packed before this returns. done runs exactly once, on the loop's thread (never inside this

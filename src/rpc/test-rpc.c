@@ -516,6 +516,29 @@ static void test_async(Fixture *f, const void *data)
 	g_assert_cmpuint(a.failed, ==, 0);
 }
 
+/* Awaited in another order than begun; one that nobody awaits goes on all the same. */
+static void test_begin_wait(Fixture *f, const void *data)
+{
+	g_autoptr(GError) error = NULL;
+	TestMsg first = test_text("20"), second = test_text("second"), forgotten = test_text("30");
+	RpcClientCall *slow =
+	        rpc_client_call_begin(f->client, test_descriptor, "Sleep", NULL, &first, &error);
+	RpcClientCall *quick =
+	        rpc_client_call_begin(f->client, test_descriptor, "Echo", NULL, &second, &error);
+	rpc_client_call_forget(
+	        rpc_client_call_begin(f->client, test_descriptor, "Sleep", NULL, &forgotten, &error));
+	g_assert_no_error(error);
+	autopb TestMsg *echoed = NULL, *slept = NULL;
+	g_assert_true(rpc_client_call_wait(quick, &echoed, &error));
+	g_assert_true(rpc_client_call_wait(slow, &slept, &error));
+	g_assert_no_error(error);
+	g_assert_cmpmem(echoed->value.data, (int)echoed->value.len, "second", 6);
+	g_assert_cmpmem(slept->value.data, (int)slept->value.len, "slept", 5);
+	g_assert_null(rpc_client_call_begin(f->client, test_descriptor, "None", NULL, &first, &error));
+	assert_error(error, CTRD_ERR_NOT_IMPLEMENTED, "unknown method None for service ctrd.test.v1.Test");
+	rpc_client_call_forget(NULL);
+}
+
 /* ---- ends ---- */
 
 static void count_close(void *data)
@@ -765,6 +788,7 @@ int main(int argc, char **argv)
 	ADD("never-reads", test_never_reads, NULL);
 	ADD("concurrent", test_concurrent, NULL);
 	ADD("async", test_async, NULL);
+	ADD("begin-wait", test_begin_wait, NULL);
 	ADD("client-close", test_client_close, &short_stop);
 	ADD("unref-pending", test_unref_pending, NULL);
 	ADD("server-gone", test_server_gone, NULL);

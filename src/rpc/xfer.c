@@ -159,7 +159,8 @@ void rpc_xfer_receive(RpcXfer *x, RpcMsg *msg)
 {
 	LOCK_SCOPE(&x->lock);
 	rpc_msg_list_push(&x->recvq, msg);
-	cond_broadcast(&x->cond);
+	if (x->recv_waiters > 0) // who waits for the answer of a unary call waits for its end
+		cond_broadcast(&x->cond);
 }
 
 void rpc_xfer_receive_end(RpcXfer *x)
@@ -171,10 +172,12 @@ void rpc_xfer_receive_end(RpcXfer *x)
 
 void rpc_xfer_mark_gone(RpcXfer *x)
 {
-	LOCK_SCOPE(&x->lock);
-	x->gone = true;
-	rpc_msg_list_clear(&x->sendq);
-	cond_broadcast(&x->cond);
+	{
+		LOCK_SCOPE(&x->lock);
+		x->gone = true;
+		rpc_msg_list_clear(&x->sendq);
+	}
+	cond_broadcast(&x->cond); // who is woken finds the lock free
 }
 
 size_t rpc_xfer_recv_bytes(RpcXfer *x)
@@ -197,8 +200,11 @@ RpcMsg *rpc_xfer_take(RpcXfer *x, bool wait)
 	{
 		LOCK_SCOPE(&x->lock);
 		while ((msg = rpc_msg_list_pop(&x->recvq)) == NULL && wait && !x->recv_end && !x->stop &&
-		       !x->gone)
+		       !x->gone) {
+			x->recv_waiters++;
 			cond_wait(&x->cond, &x->lock);
+			x->recv_waiters--;
+		}
 		if (msg != NULL && !x->gone) {
 			x->take_credit += msg->credit;
 			x->take_reserved += msg->reserved;

@@ -40,7 +40,7 @@ struct RpcXfer {
 	char *text;
 	size_t take_credit; // window to give back for messages taken, not yet told to the loop
 	size_t take_reserved;
-	unsigned send_waiters;
+	unsigned send_waiters, recv_waiters;
 	bool send_end; // nothing is queued any more
 	bool recv_end; // the peer sends no more
 	bool stop;     // whoever waits for messages must give up
@@ -87,7 +87,7 @@ RpcMsg *rpc_xfer_next_send(RpcXfer *x, bool *ret_end);
 bool rpc_xfer_has_send(RpcXfer *x);             // a message or the end
 void rpc_xfer_receive(RpcXfer *x, RpcMsg *msg); // default of ops->message: into recvq
 void rpc_xfer_receive_end(RpcXfer *x);
-/* Sets gone and the status (client) and wakes everybody. */
+/* Sets gone and wakes everybody. The caller holds x. */
 void rpc_xfer_mark_gone(RpcXfer *x);
 size_t rpc_xfer_recv_bytes(RpcXfer *x);
 /* The loop wants to know when recvq becomes empty; false where it is already. */
