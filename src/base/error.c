@@ -136,7 +136,7 @@ char *errno_text(int errnum)
 /* What Go's unicode.IsPrint refuses: controls, formats, separators but the ASCII space, private use,
  * noncharacters. Unassigned code points are not listed, so they count as printable here. GLib's
  * g_unichar_type knows all of them, by tables of 280 kB that the shim would carry for this alone (see
- * shim/unicode-none.c). */
+ * shim/glib-none.c). */
 static const struct {
 	gunichar first, last;
 } not_printable[] = {
