@@ -125,13 +125,7 @@ void rpc_client_call_ended(RpcClientCall *call, RpcStatusCode code, const char *
 		cancel_off(call->cancel,
 		           call->cancel_id); // the token is the caller's only until the call has ended
 	rpc_xfer_ref(&call->x);
-	{
-		LOCK_SCOPE(&call->x.lock);
-		call->x.code = code;
-		g_free(call->x.text);
-		call->x.text = g_strdup(str_or(text, ""));
-	}
-	rpc_xfer_mark_gone(&call->x);
+	rpc_xfer_mark_gone_with(&call->x, code, str_or(text, ""));
 	if (call->done != NULL)
 		run_done(call);
 	rpc_xfer_unref(&call->x);

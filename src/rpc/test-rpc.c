@@ -381,6 +381,25 @@ static void test_bidi(Fixture *f, const void *data)
 	}
 }
 
+/* The server fails while the client ends its half: whoever comes first, the error is told. */
+static void test_fail_at_close(Fixture *f, const void *data)
+{
+	TestMsg m = test_text("fail");
+	for (unsigned i = 0; i < 2000; i++) {
+		g_autoptr(GError) error = NULL;
+		autopb TestMsg *none = NULL;
+		g_autoptr(RpcStream) s = rpc_client_stream(f->client, test_descriptor, "Pipe",
+		                                           RPC_BIDI_STREAM, NULL, NULL, &error);
+		g_assert_true(rpc_stream_send(s, &m, &error));
+		// the later, the nearer to the answer
+		for (volatile unsigned k = 0; k < i * 100; k++)
+			;
+		g_assert_true(rpc_stream_close_send(s, &error));
+		g_assert_false(rpc_stream_recv(s, &none, &error));
+		assert_error(error, CTRD_ERR_ABORTED, "told to fail");
+	}
+}
+
 static void test_tick(Fixture *f, const void *data)
 {
 	g_autoptr(GError) error = NULL;
@@ -783,6 +802,7 @@ int main(int argc, char **argv)
 	ADD("server-stream", test_server_stream, NULL);
 	ADD("client-stream", test_client_stream, NULL);
 	ADD("bidi", test_bidi, NULL);
+	ADD("fail-at-close", test_fail_at_close, NULL);
 	ADD("tick", test_tick, NULL);
 	ADD("backpressure", test_backpressure, NULL);
 	ADD("never-reads", test_never_reads, NULL);

@@ -170,14 +170,31 @@ void rpc_xfer_receive_end(RpcXfer *x)
 	cond_broadcast(&x->cond);
 }
 
+static void mark_gone(RpcXfer *x)
+{
+	x->gone = true;
+	rpc_msg_list_clear(&x->sendq);
+}
+
 void rpc_xfer_mark_gone(RpcXfer *x)
 {
 	{
 		LOCK_SCOPE(&x->lock);
-		x->gone = true;
-		rpc_msg_list_clear(&x->sendq);
+		mark_gone(x);
 	}
 	cond_broadcast(&x->cond); // who is woken finds the lock free
+}
+
+void rpc_xfer_mark_gone_with(RpcXfer *x, RpcStatusCode code, const char *text)
+{
+	{
+		LOCK_SCOPE(&x->lock);
+		x->code = code;
+		g_free(x->text);
+		x->text = g_strdup(text);
+		mark_gone(x);
+	}
+	cond_broadcast(&x->cond);
 }
 
 size_t rpc_xfer_recv_bytes(RpcXfer *x)

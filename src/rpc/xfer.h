@@ -89,6 +89,8 @@ void rpc_xfer_receive(RpcXfer *x, RpcMsg *msg); // default of ops->message: into
 void rpc_xfer_receive_end(RpcXfer *x);
 /* Sets gone and wakes everybody. The caller holds x. */
 void rpc_xfer_mark_gone(RpcXfer *x);
+/* The same with the status that a client received: at once, or a rpc_xfer_finish between would change it. */
+void rpc_xfer_mark_gone_with(RpcXfer *x, RpcStatusCode code, const char *text);
 size_t rpc_xfer_recv_bytes(RpcXfer *x);
 /* The loop wants to know when recvq becomes empty; false where it is already. */
 bool rpc_xfer_stall(RpcXfer *x);
