@@ -32,7 +32,7 @@ bench_end() {
 	for p in "${pid[@]}" ${registry:-}; do kill "$p" 2>/dev/null || true; done
 	for p in $(pgrep -f -- "containerd-shim-runc-v2.*$top"); do kill -9 "$p"; done
 	sleep 0.3
-	umount -R "$top"/disk/*/state/*/*/*/rootfs 2>/dev/null || true
+	umount -R /run/bench/*/*/*/*/rootfs 2>/dev/null || true
 	umount -R "$top/disk" || umount -l "$top/disk"
 	rm -rf "$top"
 }
@@ -44,7 +44,7 @@ config() {
 	cat >"$top/disk/$1/config.toml" <<-TOML
 		version = 2
 		root = "$top/disk/$1/root"
-		state = "$top/disk/$1/state"
+		state = "/run/bench/$1"
 		disabled_plugins = ["io.containerd.grpc.v1.cri"]
 		[grpc]
 		address = "${address[$1]}"
@@ -92,4 +92,4 @@ table() { # title of the first column, title of the last
 # name, ours, peer, floor (may be missing): numbers with one unit
 row() { awk -v n="$1" -v a="$2" -v b="$3" -v f="${4:-}" 'BEGIN {printf "| %s | %s | %s | %.2f | %s |\n", n, a, b, (b > 0 ? a / b : 0), f}'; }
 # microseconds to milliseconds
-ms() { awk -v u="$1" 'BEGIN {printf u < 10000 ? "%.2f" : "%.0f", u / 1000}'; }
+ms() { awk -v u="$1" 'BEGIN {printf u < 10000 ? "%.2f" : u < 100000 ? "%.1f" : "%.0f", u / 1000}'; }
