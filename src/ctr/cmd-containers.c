@@ -167,7 +167,7 @@ static bool delete_one(Cli *cli, const char *id, GError **error)
 			        "cannot delete a non stopped container: %s (stop it with ctr tasks kill %s)",
 			        lower, id);
 		}
-		if (!ctr_task_delete(cli, id, "", &status, error))
+		if (!ctr_task_delete_with_fifos(cli, id, "", task->process, &status, error))
 			return false;
 	} else if (!error_is(failed, CTRD_ERR_NOT_FOUND)) {
 		g_propagate_error(error, g_steal_pointer(&failed));

@@ -99,6 +99,16 @@ bool ctr_task_delete(Cli *cli, const char *id, const char *exec_id, uint32_t *re
 	return call != NULL && ctr_task_delete_end(call, ret_status, error);
 }
 
+bool ctr_task_delete_with_fifos(Cli *cli, const char *id, const char *exec_id,
+                                const Containerd__V1__Types__Process *process, uint32_t *ret_status,
+                                GError **error)
+{
+	if (!ctr_task_delete(cli, id, exec_id, ret_status, error))
+		return false;
+	task_io_remove_fifos(process->stdin, process->stdout, process->stderr);
+	return true;
+}
+
 RpcClientCall *ctr_wait_begin(Cli *cli, const char *id, const char *exec_id, GError **error)
 {
 	Containerd__Services__Tasks__V1__WaitRequest req =
@@ -344,7 +354,7 @@ static bool delete_one(Cli *cli, const char *id, const char *exec_id, bool force
 		if (!ctr_wait_end(wait, &status, error))
 			return false;
 	}
-	return ctr_task_delete(cli, id, exec_id, ret_status, error);
+	return ctr_task_delete_with_fifos(cli, id, exec_id, state->process, ret_status, error);
 }
 
 static bool delete_run(Cli *cli, GError **error)
@@ -507,7 +517,7 @@ static bool attach_run(Cli *cli, GError **error)
 		uint32_t status = 0;
 		if (ok) {
 			task_io_wait(io);
-			ctr_task_delete(cli, id, "", &status, NULL);
+			ctr_task_delete_with_fifos(cli, id, "", p, &status, NULL);
 		}
 	} else {
 		rpc_client_call_forget(wait);

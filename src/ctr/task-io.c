@@ -19,7 +19,7 @@
 #define FIFO_DIR "/run/containerd/fifo"
 
 struct TaskIo {
-	char *dir; // ours, removed with the FIFOs; NULL: not ours
+	char *dir; // ours, removed with the FIFOs; NULL: not ours, or gone
 	char *in, *out, *err;
 	bool fifos, terminal;
 	int in_fd, out_fd, err_fd;
@@ -317,15 +317,24 @@ void task_io_wait(TaskIo *io)
 	io->pumping = false;
 }
 
+void task_io_remove_fifos(const char *stdin_path, const char *stdout_path, const char *stderr_path)
+{
+	const char *const paths[] = {stdin_path, stdout_path, stderr_path};
+	for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
+		struct stat st;
+		if (lstat(paths[i], &st) != 0 || !S_ISFIFO(st.st_mode) || unlink(paths[i]) != 0)
+			continue;
+		g_autofree char *dir = g_path_get_dirname(paths[i]);
+		rmdir(dir); // with the last of them
+	}
+}
+
 void task_io_remove(TaskIo *io)
 {
 	if (io->dir == NULL)
 		return;
-	const char *const paths[] = {io->in, io->out, io->err};
-	for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
-		if (*paths[i] != '\0')
-			unlink(paths[i]);
-	rmdir(io->dir);
+	task_io_remove_fifos(io->in, io->out, io->err);
+	rmdir(io->dir); // where none was made
 	g_clear_pointer(&io->dir, g_free);
 }
 

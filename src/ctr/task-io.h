@@ -35,7 +35,10 @@ bool task_io_start(TaskIo *io, Cli *cli, const char *container_id, const char *e
 void task_io_forward(TaskIo *io);
 /* The process has ended: waits until what it wrote has been copied. */
 void task_io_wait(TaskIo *io);
-/* The names of the FIFOs go; open ones stay. After Start: nobody opens them any more. */
+/* The names of our FIFOs go; open ones stay. After Start: nobody opens them any more. */
 void task_io_remove(TaskIo *io);
+/* Those of a process that has been deleted, and their directory where it is empty then (upstream's
+ * loadFifos); "" or what is no FIFO stays. */
+void task_io_remove_fifos(const char *stdin_path, const char *stdout_path, const char *stderr_path);
 /* Removes the FIFOs; NULL is fine. keep: leaves them (detached). */
 void task_io_free(TaskIo *io, bool keep);

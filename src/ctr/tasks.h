@@ -31,6 +31,10 @@ bool ctr_task_create(Cli *cli, const CtrTaskCreate *create, uint32_t *ret_pid, G
 bool ctr_task_start(Cli *cli, const char *id, const char *exec_id, uint32_t *ret_pid, GError **error);
 bool ctr_task_kill(Cli *cli, const char *id, const char *exec_id, uint32_t signal, bool all, GError **error);
 bool ctr_task_delete(Cli *cli, const char *id, const char *exec_id, uint32_t *ret_status, GError **error);
+/* The same, and the FIFOs of the process go, as in upstream's ctr: whoever made them has left. */
+bool ctr_task_delete_with_fifos(Cli *cli, const char *id, const char *exec_id,
+                                const Containerd__V1__Types__Process *process, uint32_t *ret_status,
+                                GError **error);
 RpcClientCall *ctr_task_delete_begin(Cli *cli, const char *id, const char *exec_id, GError **error);
 bool ctr_task_delete_end(RpcClientCall *call, uint32_t *ret_status, GError **error);
 /* A wait is under way before the process is started. */

@@ -55,6 +55,43 @@ teardown() { common_teardown; }
 	assert_clean
 }
 
+@test "attach; FIFOs go with the process that they were made for" {
+	flags="$(run_flags) --fifo-dir $dir/fifos"
+	n_fifo_dirs() { ls "$dir/fifos" | wc -l; }
+	ctr run -d $flags --rootfs "$rootfs" c1 /bin/sh -c 'while :; do echo tick; sleep 0.1; done'
+	[ "$(n_fifo_dirs)" -eq 1 ]
+	ctr tasks exec -d --fifo-dir "$dir/fifos" --exec-id e1 c1 /bin/true
+	[ "$(n_fifo_dirs)" -eq 2 ]
+	for _ in $(seq 100); do ctr tasks rm --exec-id e1 c1 2>"$dir/err" && break; sleep 0.05; done
+	[ "$(n_fifo_dirs)" -eq 1 ]
+	run ctr tasks exec --fifo-dir "$dir/fifos" --exec-id e2 c1 /bin/sh -c 'exit 3'
+	[ "$status" -eq 3 ]
+	run ctr tasks exec --fifo-dir "$dir/fifos" --exec-id e3 c1 /bin/nothere
+	[ "$status" -eq 1 ]
+	run ctr tasks exec --fifo-dir "$dir/fifos" --exec-id e4 nothere /bin/true
+	[ "$status" -eq 1 ]
+	[[ $output == *'container "nothere" in namespace'*'not found' ]]
+	[ "$(n_fifo_dirs)" -eq 1 ]
+
+	"$ours/ctr" tasks attach c1 >"$dir/out" 2>&1 3>&- &
+	client=$!
+	for _ in $(seq 200); do grep -q tick "$dir/out" && break; sleep 0.05; done
+	ctr tasks kill -s KILL c1
+	status=0
+	wait "$client" || status=$?
+	[ "$status" -eq 137 ]
+	grep -q tick "$dir/out"
+	[ "$(ctr tasks ls -q)" = "" ]
+	[ "$(n_fifo_dirs)" -eq 0 ]
+
+	ctr containers rm c1
+	ctr run -d $flags --rootfs "$rootfs" c2 /bin/true
+	for _ in $(seq 100); do [[ $(ctr tasks ls) == *STOPPED* ]] && break; sleep 0.05; done
+	ctr containers rm c2
+	[ "$(n_fifo_dirs)" -eq 0 ]
+	assert_clean
+}
+
 @test "events come in order" {
 	ctr events >"$dir/events" 3>&- &
 	events=$!
