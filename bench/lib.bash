@@ -19,7 +19,7 @@ bench_begin() {
 	mount "$loop" "$top/disk"
 	losetup --detach "$loop" # once it is unmounted
 	root=$top/disk/rootfs
-	mkdir -p "$root/bin" "$root/proc"
+	mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/run" "$root/sys" # or crun makes them, and two at once cannot
 	cp /bin/busybox "$root/bin/sleep"
 	cp /bin/busybox "$root/bin/true"
 	echo "$(date -u +%F), $(nproc) cores, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), Linux $(uname -r)," \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What a running container costs: memory of its shim, and exec; a daemon that finds them all again.
+# What a running container costs: memory of its shim, exec, output; a daemon that finds them all again.
 
 shims() { pgrep -f "containerd-shim-runc-v2.*$top/disk/$1"; }
 # side -> average of the shims' private memory, kB
@@ -17,6 +17,27 @@ restarted() {
 	start_daemon "$1"
 	while [ "$(on "$1" tasks ls | grep -c RUNNING)" -lt "$2" ]; do :; done
 	echo $((${EPOCHREALTIME/./} - begin)) >>"$top/restarted.$1"
+}
+
+# pid -> its CPU time in ticks
+ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{print $12 + $13}'; }
+
+# side -> lines a second that came from a container that writes some 50,000, and the shim's CPU in percent of a core
+lines() {
+	local out=/run/bench/lines client shim before came begin
+	on "$1" run --rm --runc-binary crun --rootfs --env PATH=/bin "$root" "bench-$1-lines" \
+		/bin/sh -c 'while :; do cat /lines; usleep 95000; done' >$out &
+	client=$!
+	sleep 1
+	shim=$(pgrep -f "containerd-shim-runc-v2.*-id bench-$1-lines .*$top/disk/$1")
+	before=$(ticks "$shim") came=$(stat -c %s $out) begin=${EPOCHREALTIME/./}
+	sleep 5
+	awk -v us=$((${EPOCHREALTIME/./} - begin)) -v ticks=$(($(ticks "$shim") - before)) \
+		-v lines=$((($(stat -c %s $out) - came) / 80)) \
+		'BEGIN {printf "%d %.1f\n", lines * 1e6 / us, ticks * 1e6 / us}' >>"$top/lines.$1"
+	on "$1" tasks kill -s KILL "bench-$1-lines"
+	wait "$client" || true
+	rm $out
 }
 
 bench_shim() {
@@ -46,6 +67,9 @@ bench_shim() {
 	for i in $(seq "$RUNS"); do
 		for side in ours peer; do restarted $side "$n"; done
 	done
+	for p in sh cat usleep; do cp /bin/busybox "$root/bin/$p"; done
+	yes "$(printf '%079d' 0)" | head -5000 >"$root/lines" || true
+	for side in ours peer; do lines $side; done
 	for side in ours peer; do
 		export ctr=${bin[$side]}/ctr CONTAINERD_ADDRESS=${address[$side]} side
 		seq $n | xargs -P 4 -I{} sh -c '$ctr tasks rm -f bench-$side-{} >/dev/null 2>&1; $ctr containers rm bench-$side-{}' >/dev/null
@@ -55,4 +79,6 @@ bench_shim() {
 	row "a shim after $execs execs, kB" "$(of after ours 1)" "$(of after peer 1)"
 	row "\`ctr tasks exec true\`, ms" "$(ms "$(of exec-crun ours 1)")" "$(ms "$(of exec-crun peer 1)")" "$(ms "$(of exec-crun bare 1)")"
 	row "a killed daemon, until it tells of all $n again, ms" "$(ms "$(of restarted ours 1)")" "$(ms "$(of restarted peer 1)")"
+	row "80-byte lines a second through a FIFO" "$(of lines ours 1)" "$(of lines peer 1)"
+	row "the shim meanwhile, % of a core" "$(of lines ours 2)" "$(of lines peer 2)"
 }
