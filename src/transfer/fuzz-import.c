@@ -2,6 +2,7 @@
 /* Archives of images: the first byte says how they are taken. */
 #include "transfer/test-world.h"
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,15 +26,23 @@ static ssize_t source(void *data, void *buf, size_t len, GError **error)
 	return (ssize_t)n;
 }
 
+static World *w;
+
+static void end_world(void)
+{
+	world_free(w);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static World *w;
 	static unsigned n;
 	if (size == 0)
 		return 0;
 	if (n++ % WORLD_INPUTS == 0) {
 		if (w != NULL)
-			world_free(w);
+			end_world();
+		else
+			atexit(end_world);
 		w = world_new();
 	}
 	Input in = {.next = data + 1, .left = size - 1};
