@@ -7,6 +7,7 @@
 #include "base/process.h"
 #include "google/protobuf/any.pb-c.h"
 #include "message.h"
+#include "rpc/server.h"
 #include "runtime/bootstrap/v1/bootstrap.pb-c.h"
 #include "runtime/shim-client-private.h"
 #include <string.h>
@@ -280,6 +281,13 @@ bool shim_address_load(const Bundle *b, ShimAddress *ret, GError **error)
 	return shim_address_save(b, ret, error);
 }
 
+void shim_address_remove_dead(const Bundle *b)
+{
+	g_auto(ShimAddress) address = {0};
+	if (shim_address_load(b, &address, NULL) && g_str_has_prefix(address.address, "unix://"))
+		rpc_remove_dead_socket(address.address + strlen("unix://"));
+}
+
 /* ---- start and delete ---- */
 
 /* Shims up to 1.6 take any input for the options' Any, and refuse its type where it is our parameters: its
@@ -356,5 +364,6 @@ bool shim_binary_delete(const char *binary, const Bundle *b, const ShimBinaryCon
 	                             ? resp->exited_at->seconds * NS_PER_SEC + resp->exited_at->nanos
 	                             : 0,
 	};
+	shim_address_remove_dead(b); // upstream's shims leave it
 	return bundle_delete(b, error);
 }

@@ -32,12 +32,15 @@ GBytes *shim_binary_info(const char *binary, GBytes *options, GError **error);
  * be NULL or unset. */
 bool shim_binary_start(const char *binary, const Bundle *bundle, const ShimBinaryConfig *config,
                        Cancel *cancel, const Any *options, ShimAddress *ret, GError **error);
-/* Runs `<binary> ... delete` for a shim that is gone, then deletes the bundle. timeout_ns bounds the call. */
+/* Runs `<binary> ... delete` for a shim that is gone, then deletes its socket and the bundle. timeout_ns
+ * bounds the call. */
 bool shim_binary_delete(const char *binary, const Bundle *bundle, const ShimBinaryConfig *config,
                         int64_t timeout_ns, TaskExit *ret, GError **error);
 
 /* bootstrap.json of a bundle, or what older shims left (`address`). */
 bool shim_address_load(const Bundle *bundle, ShimAddress *ret, GError **error);
+/* The socket that a shim left when it died; where another one listens under that name, it stays. */
+void shim_address_remove_dead(const Bundle *bundle);
 /* Writes bootstrap.json. */
 bool shim_address_save(const Bundle *bundle, const ShimAddress *address, GError **error);
 /* What `start` prints: a BootstrapResult, the JSON of version 3, or a bare address. */

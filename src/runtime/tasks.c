@@ -26,14 +26,6 @@ static void end_mute(Entry *e, GError *error)
 		shim_process_kill(e->binary, e->ns, e->id, e->tasks->grpc_address);
 }
 
-/* What a shim that dies on its way out leaves. Where another one listens under that name, it stays. */
-static void remove_dead_socket(const Bundle *bundle)
-{
-	g_auto(ShimAddress) address = {0};
-	if (shim_address_load(bundle, &address, NULL) && g_str_has_prefix(address.address, "unix://"))
-		rpc_remove_dead_socket(address.address + strlen("unix://"));
-}
-
 void entry_end(Entry *e, const Ctx *ctx)
 {
 	Tasks *t = e->tasks;
@@ -47,7 +39,7 @@ void entry_end(Entry *e, const Ctx *ctx)
 	g_clear_error(&error);
 	shim_close(shim);
 	if (failed)
-		remove_dead_socket(shim_bundle(shim));
+		shim_address_remove_dead(shim_bundle(shim));
 	inflight_stage("deletes the bundle");
 	FAILPOINT_HERE("task.end.bundle");
 	if (!bundle_delete(shim_bundle(shim), &error))

@@ -77,10 +77,13 @@ task_api() {
 	ctr run -d $(run_flags) --rootfs --log-uri "file://$mix/log" "$rootfs" c1 /bin/sh -c 'echo logged; sleep 1000'
 	for _ in $(seq 100); do [ -s "$mix/log" ] && break; sleep 0.05; done
 	[ "$(cat "$mix/log")" = logged ]
+	socket=$(sed 's|.*unix://\([^"]*\).*|\1|' "$dir"/state/io.containerd.runtime.v2.task/"$CONTAINERD_NAMESPACE"/c1/address)
+	[ -S "$socket" ]
 	kill -9 "$(pgrep -f -- "containerd-shim-runc-v2.*-id c1.*$dir|containerd-shim-runc-v2.*$dir.*-id c1")"
 	for _ in $(seq 100); do [ -z "$(ls "$dir"/state/io.containerd.runtime.v2.task/"$CONTAINERD_NAMESPACE" 2>/dev/null)" ] && break; sleep 0.05; done
 	ctr tasks rm c1 2>/dev/null || true
 	ctr containers rm c1
+	[ ! -e "$socket" ]
 	[ -z "$(ctr containers ls -q)" ]
 	assert_clean
 }
