@@ -75,6 +75,9 @@ on() {
 	CONTAINERD_ADDRESS=${address[$s]} "${bin[$s]}/ctr" "$@"
 }
 
+# pid -> its CPU time and that of the children it reaped, in ticks
+ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{print $12 + $13 + $14 + $15}'; }
+
 median() { sort -n | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
 
 # file, side or "bare", daemon's pid or 0, command...: one measurement of the stop-watch, a line of file

@@ -19,9 +19,6 @@ restarted() {
 	echo $((${EPOCHREALTIME/./} - begin)) >>"$top/restarted.$1"
 }
 
-# pid -> its CPU time in ticks
-ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{print $12 + $13}'; }
-
 # side -> lines a second that came from a container that writes some 50,000, and the shim's CPU in percent of a core
 lines() {
 	local out=/run/bench/lines client shim before came begin

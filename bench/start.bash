@@ -16,7 +16,7 @@ many() {
 	"$probe" run "${pid[$side]}" sh -c "seq $N | xargs -P $AT_A_TIME -I{} sh -c '\$ctr run -d --runc-binary \$r --rootfs \$root bench-$side-{} /bin/sleep 1000'" >"$top/one"
 	local ticks=0 p
 	for p in $(pgrep -f "containerd-shim-runc-v2.*$top/disk/$side"); do
-		ticks=$((ticks + $(sed 's/.*) //' "/proc/$p/stat" | cut -d' ' -f12-15 | tr ' ' +)))
+		ticks=$((ticks + $(ticks "$p")))
 	done
 	awk -v t=$ticks -v n="$N" '{print $1, ($2 + $3 + t * 10000) / n}' "$top/one" >>"$top/many-$r.$side"
 	seq "$N" | xargs -P 4 -I{} sh -c '$ctr tasks rm -f bench-$side-{} >/dev/null 2>&1; $ctr containers rm bench-$side-{}' >/dev/null

@@ -96,11 +96,11 @@ static bool run_process(Cli *cli, const char *exec_id, TaskIo *io, RpcClientCall
  * themselves open until it has deleted: what they write is awaited after it, as upstream does. */
 static void delete_process(Cli *cli, const char *exec_id, TaskIo *io, bool drain)
 {
-	uint32_t status = 0;
+	autopb Containerd__Services__Tasks__V1__DeleteResponse *resp = NULL;
 	RpcClientCall *call = ctr_task_delete_begin(cli, cli_arg(cli, 0), exec_id, NULL);
 	task_io_remove(io);
 	if (call != NULL)
-		ctr_task_delete_end(call, &status, NULL);
+		rpc_client_call_wait(call, &resp, NULL);
 	if (drain)
 		task_io_wait(io);
 }

@@ -84,19 +84,14 @@ RpcClientCall *ctr_task_delete_begin(Cli *cli, const char *id, const char *exec_
 	return ctr_call_begin(cli, SERVICE, "DeleteProcess", &req, error);
 }
 
-bool ctr_task_delete_end(RpcClientCall *call, uint32_t *ret_status, GError **error)
+bool ctr_task_delete(Cli *cli, const char *id, const char *exec_id, uint32_t *ret_status, GError **error)
 {
 	autopb Containerd__Services__Tasks__V1__DeleteResponse *resp = NULL;
-	if (!rpc_client_call_wait(call, &resp, error))
+	RpcClientCall *call = ctr_task_delete_begin(cli, id, exec_id, error);
+	if (call == NULL || !rpc_client_call_wait(call, &resp, error))
 		return false;
 	*ret_status = resp->exit_status;
 	return true;
-}
-
-bool ctr_task_delete(Cli *cli, const char *id, const char *exec_id, uint32_t *ret_status, GError **error)
-{
-	RpcClientCall *call = ctr_task_delete_begin(cli, id, exec_id, error);
-	return call != NULL && ctr_task_delete_end(call, ret_status, error);
 }
 
 bool ctr_task_delete_with_fifos(Cli *cli, const char *id, const char *exec_id,

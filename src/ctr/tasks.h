@@ -36,7 +36,6 @@ bool ctr_task_delete_with_fifos(Cli *cli, const char *id, const char *exec_id,
                                 const Containerd__V1__Types__Process *process, uint32_t *ret_status,
                                 GError **error);
 RpcClientCall *ctr_task_delete_begin(Cli *cli, const char *id, const char *exec_id, GError **error);
-bool ctr_task_delete_end(RpcClientCall *call, uint32_t *ret_status, GError **error);
 /* A wait is under way before the process is started. */
 RpcClientCall *ctr_wait_begin(Cli *cli, const char *id, const char *exec_id, GError **error);
 bool ctr_wait_end(RpcClientCall *wait, uint32_t *ret_status, GError **error);

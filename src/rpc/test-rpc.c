@@ -551,8 +551,8 @@ static void test_begin_wait(Fixture *f, const void *data)
 	g_assert_true(rpc_client_call_wait(quick, &echoed, &error));
 	g_assert_true(rpc_client_call_wait(slow, &slept, &error));
 	g_assert_no_error(error);
-	g_assert_cmpmem(echoed->value.data, (int)echoed->value.len, "second", 6);
-	g_assert_cmpmem(slept->value.data, (int)slept->value.len, "slept", 5);
+	assert_bytes(echoed->value.data, echoed->value.len, "second", 6);
+	assert_bytes(slept->value.data, slept->value.len, "slept", 5);
 	g_assert_null(rpc_client_call_begin(f->client, test_descriptor, "None", NULL, &first, &error));
 	assert_error(error, CTRD_ERR_NOT_IMPLEMENTED, "unknown method None for service ctrd.test.v1.Test");
 	rpc_client_call_forget(NULL);
